@@ -1,0 +1,163 @@
+"""Everything that happens in a run, as values. Logic emits events; sinks (live, plain, jsonl, run directory) render them.
+
+Times are seconds since the epoch (``at``) or durations in seconds. All texts are redacted by the emitter (``Emitter.emit``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Status = Literal["ok", "changed", "failed", "unknown", "skipped", "unreachable", "warned"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events."""
+
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    run: str
+    command: str
+    inventory: str
+    nodes: tuple[str, ...]
+    mode: Literal["apply", "plan"]
+    directory: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConnected(Event):
+    node: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeUnreachable(Event):
+    node: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayStarted(Event):
+    play: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted(Event):
+    task: str
+    module: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionPlanned(Event):
+    """In a plan: what would be done; ``diff`` is a unified diff for files."""
+
+    node: str
+    task: str
+    label: str
+    detail: str = ""
+    diff: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDone(Event):
+    node: str
+    task: str
+    label: str
+    ok: bool
+    seconds: float
+    detail: str = ""
+    diff: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressed(Event):
+    """A long action or wait moved on. ``fraction`` 0..1 or None."""
+
+    node: str
+    task: str
+    text: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Event):
+    """A check's finding."""
+
+    node: str
+    check: str
+    code: str
+    level: str
+    summary: str
+    remedy: str
+    expected: str = ""
+    observed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEnded(Event):
+    """A task's end on one node (``node`` is "" for a cluster-scoped module that names none)."""
+
+    node: str
+    task: str
+    status: Status
+    message: str = ""
+    hint: str = ""
+    evidence: str = ""
+    seconds: float = 0.0
+    changed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayEnded(Event):
+    play: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRan(Event):
+    """A remote command as it was sent, for the run directory and ``-v``."""
+
+    node: str
+    label: str
+    script: str
+    exit: int
+    stdout: str
+    stderr: str
+    seconds: float
+    kind: Literal["exec", "probe", "put", "get", "job"] = "exec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Event):
+    """Something an operator should read: a line of advice, a warning."""
+
+    text: str
+    level: Literal["info", "warn"] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded(Event):
+    """``facts`` are result lines for the end: endpoint, model, ranks; ``next`` are commands to type."""
+
+    exit_code: int
+    seconds: float
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    summary: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    next: tuple[str, ...] = ()
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Receives every event, from any thread, one at a time (the emitter holds a lock)."""
+
+    def handle(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...

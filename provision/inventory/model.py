@@ -1,0 +1,133 @@
+"""The ``qnext`` variables: the typed, strict border between an operator's YAML and the program.
+
+Every key that operators, playbooks and other tools rely on is a field here, with its unit and source; the published
+JSON Schema is generated from these models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from provision.secrets import Secret
+
+Hardware = Literal["atlas-800-a2", "atlas-800-a3", "cpu"]
+Topology = Literal["single", "tensor-parallel", "data-parallel"]
+CheckLevel = Literal["fail", "warn", "info", "off"]
+Scalar = str | int | float | bool
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+
+
+class Strict(BaseModel):
+    """Base: an unknown key is an error, values are not coerced across kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Install(Strict):
+    """How vLLM gets onto the nodes."""
+
+    method: Literal["image"] = Field("image", description="image: a container image, run by Docker")
+    image: str = Field(description="full reference, e.g. quay.io/ascend/vllm-ascend:v0.18.0-a3")
+    mirrors: tuple[str, ...] = Field(
+        (), description="repositories that hold the same image, tried in order when the first does not answer"
+    )
+    pull_timeout: float = Field(3600.0, gt=0, description="seconds a pull may take on one node")
+    shm_size: str = Field("16g", pattern=r"^\d+[kmg]$", description="/dev/shm of each container")
+
+
+class Model(Strict):
+    """What is served."""
+
+    profile: str | None = Field(None, description="name of a shipped model profile; adds its rules and settings")
+    path: str = Field(pattern=r"^/", description="folder of the weights, the same path on every node")
+    served_name: str | None = Field(None, description="name in the API; default: the profile's, else the folder's name")
+
+
+class Serve(Strict):
+    """How it is served. Ranks, addresses, devices and ports that vary by node are computed, never given."""
+
+    topology: Topology = "single"
+    host: str = Field("0.0.0.0", description="address the API listens on")
+    port: Port = Field(8000, description="port of the API on the head")
+    tensor_parallel_size: int = Field(1, ge=1)
+    pipeline_parallel_size: int = Field(1, ge=1)
+    data_parallel_size: int = Field(1, ge=1, description="over all nodes; spread evenly")
+    expert_parallel: bool | None = Field(None, description="default: on for a mixture of experts over more than one rank")
+    master_port: Port = Field(29501, description="rendezvous port of tensor-parallel over nodes")
+    data_parallel_rpc_port: Port = Field(13389, description="handshake port of the data-parallel head")
+    max_model_len: int | None = Field(None, ge=1, description="tokens, prompt and answer together")
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1, description="share of a device's memory")
+    engine_args: dict[str, Scalar | None | dict[str, object] | list[object]] = Field(
+        default_factory=dict,
+        description="more arguments of vllm serve by name (dashes or underscores); true: a bare flag; false: left out; a mapping: JSON",
+    )
+    env: dict[str, Scalar] = Field(default_factory=dict, description="more environment of each server process")
+    ready_timeout: float = Field(3000.0, gt=0, description="seconds until every rank must have generated")
+    api_key: Secret | None = Field(None, description="key that clients must send; a secret reference")
+
+
+class Settings(Strict):
+    """``qnext`` of one host, after all groups are merged."""
+
+    cluster: Name = Field(description="name of the cluster: in labels, container names and folders, and typed to confirm down")
+    hardware: Hardware = Field(description="a2: 8 x 64 GB; a3: 16 dies x 64 GB; cpu: no NPU")
+    install: Install
+    model: Model
+    serve: Serve = Field(default_factory=Serve)
+    data_address: str | None = Field(None, description="address that ranks use among themselves; default: found on the node")
+    data_interface: str | None = Field(None, description="its network interface; default: found on the node")
+    devices: tuple[int, ...] | None = Field(None, description="davinci numbers this cluster may use; default: all")
+    state_dir: str = Field("/var/lib/qnext", pattern=r"^/", description="folder on the nodes for launch files and jobs")
+    checks: dict[str, CheckLevel] = Field(default_factory=dict, description="level of a check by name or code")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a host is reached: the ``ansible_*`` variables, with ~/.ssh/config and defaults applied."""
+
+    kind: Literal["ssh", "local"] = "ssh"
+    host: str = ""
+    port: int = 22
+    user: str = ""
+    key_file: str | None = None
+    password: Secret | None = None
+    become: bool = False
+    become_password: Secret | None = None
+    known_hosts: tuple[str, ...] = ()
+    host_key_policy: Literal["strict", "accept-new", "off"] = "strict"
+    jump: tuple[Connection, ...] = ()
+    proxy_command: str | None = None
+    connect_timeout: float = 10.0
+    use_agent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of the inventory. ``index`` is its position in inventory order, from 0."""
+
+    name: str
+    index: int
+    groups: tuple[str, ...]
+    connection: Connection
+    settings: Settings
+    variables: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A loaded, validated inventory; ``hosts`` in inventory order."""
+
+    path: str
+    hosts: tuple[Host, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    digest: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        """The first host's settings: for what is the same on all."""
+        return self.hosts[0].settings

@@ -1,0 +1,57 @@
+"""What a playbook module is made of. A module is a file in this folder with the names of ``ModuleSpec``.
+
+::
+
+    '''One line that ``explain module`` shows, then the story.'''
+    SCOPE = "node"                      # or "cluster": runs once, sees all nodes
+    class Args(ModuleArgs): ...         # its arguments, documented by Field(description=…)
+    def facts(args, settings): ...      # the facts it will look at: observed up front, in one exec
+    def run(args, node): ...            # a generator: yields Actions, receives their results, returns an Outcome
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from provision.actions import Action, On
+from provision.checks.base import Finding
+from provision.facts.base import Fact
+from provision.inventory.model import Settings
+from provision.results import ActionResult
+
+Scope = Literal["node", "cluster"]
+
+
+class ModuleArgs(BaseModel):
+    """Base of all modules' arguments: strict, an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a module found or did, in a sentence; ``data`` is what ``register`` keeps."""
+
+    message: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+NodeRun = Generator[Action, ActionResult, Outcome | None]
+ClusterRun = Generator[On, Mapping[str, ActionResult], Outcome | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """A loaded module. ``run`` takes (args, Node) for scope node and (args, Cluster) for scope cluster."""
+
+    name: str
+    doc: str
+    scope: Scope
+    Args: type[ModuleArgs]
+    facts: Callable[[Any, Settings], Iterable[Fact[object]]]
+    run: Callable[[Any, Any], Generator[Any, Any, Outcome | None]]

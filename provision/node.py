@@ -1,0 +1,61 @@
+"""A node, and a cluster of them, as facts, checks and modules see them. The engine implements these protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from provision.actions import JobProgress
+    from provision.facts.base import Fact
+    from provision.http import Http
+    from provision.inventory.model import Settings
+    from provision.results import Result
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Node(Protocol):
+    """One node. Looking is free; changing is by yielding actions."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def index(self) -> int:
+        """Position in the inventory, from 0."""
+
+    @property
+    def settings(self) -> Settings:
+        """The ``qnext`` variables of this host, merged and validated."""
+
+    def get(self, fact: Fact[T]) -> T:
+        """The observed value. Observes now where the play did not ask for it up front. Raises ``Unknown`` in a plan
+        when a planned change may alter it, ``FactError`` where it could not be observed."""
+
+    def observe(self, facts: Iterable[Fact[object]]) -> None:
+        """Observe these facts anew, all in one exec: for waiting."""
+
+    def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
+        """Run a script that only reads (a log tail, say). Allowed in plans; counted as an exec."""
+
+    def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
+        """An HTTP client to a port as seen from the node, through the node's own connection."""
+
+    def progress(self, progress: JobProgress) -> None:
+        """Show how far a wait is."""
+
+
+class Cluster(Protocol):
+    """All selected nodes, for cluster-scoped modules and checks."""
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the first node: for what must be the same on all."""
+
+    def each(self, do: Callable[[Node], R]) -> dict[str, R]:
+        """Run ``do`` for all nodes at the same time; by node name. The first error is raised after all have ended."""
