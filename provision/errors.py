@@ -18,7 +18,8 @@
     ├── RemoteError                1   a node did something else than it was asked to
     │   ├── CommandFailed          1   a command's exit status says so; carries the ``Result``
     │   ├── DeadlineExceeded       1   a command outran its deadline and was ended on the node
-    │   └── SudoRefused            1   the login user may not become root
+    │   ├── SudoRefused            1   the login user may not become root
+    │   └── FactError              1   a fact could not be observed; carries the raw answer
     ├── LaunchFailed               1   a process ended, or was not ready in time
     ├── ProofFailed                1   the servers run but do not generate
     └── Interrupted              130   the operator asked to stop
@@ -155,6 +156,14 @@ class DeadlineExceeded(CommandFailed):
 
 class SudoRefused(RemoteError):
     """The login user may not become root."""
+
+
+class FactError(RemoteError):
+    """A fact could not be observed: its parser could not make sense of the node's answer ``raw``."""
+
+    def __init__(self, message: str, raw: Result, *, hint: str = "", node: str = "") -> None:
+        super().__init__(message, hint=hint, node=node, evidence=raw.tail())
+        self.raw = raw
 
 
 class LaunchFailed(ProvisionError):

@@ -135,6 +135,15 @@ class CommandRan(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept(Event):
+    """Evidence for the run directory: a text of a node, as ``logs/<node>/<name>``."""
+
+    node: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Event):
     """Something an operator should read: a line of advice, a warning."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -40,11 +40,17 @@ class Node(Protocol):
     def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
         """Run a script that only reads (a log tail, say). Allowed in plans; counted as an exec."""
 
+    def stream(self, script: str) -> Iterator[str]:
+        """Lines of a reading script's output as they come, until it ends or the iterator is closed."""
+
     def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
         """An HTTP client to a port as seen from the node, through the node's own connection."""
 
     def progress(self, progress: JobProgress) -> None:
         """Show how far a wait is."""
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep a text of this node (a log) as evidence in the run directory, under ``logs/<node>/<name>``."""
 
 
 class Cluster(Protocol):

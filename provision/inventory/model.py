@@ -88,22 +88,34 @@ class Settings(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a host is reached: the ``ansible_*`` variables, with ~/.ssh/config and defaults applied."""
+    """How a host is reached: what the ``ansible_*`` variables say, and nothing else.
+
+    ``None`` (an empty tuple for ``known_hosts``) means that the inventory doesn't say: the transport then asks
+    ~/.ssh/config for ``host``, and takes OpenSSH's default where that is silent too. Host keys are verified unless
+    inventory or ssh config choose otherwise. Paths may begin with ``~``; ``proxy_command`` keeps its ``%h %p %r`` tokens.
+
+    ``jump`` lists the hops, the first one dialled from here; an empty tuple is an explicit "directly". Where ``jump``
+    or ``proxy_command`` is given, the ssh config's proxies don't count. A hop says only host, port and user; for its
+    key, password, known hosts, policy, timeout and agent the transport asks the ssh config, then this connection.
+    """
 
     kind: Literal["ssh", "local"] = "ssh"
     host: str = ""
-    port: int = 22
-    user: str = ""
+    port: int | None = None
+    user: str | None = None
     key_file: str | None = None
     password: Secret | None = None
     become: bool = False
     become_password: Secret | None = None
     known_hosts: tuple[str, ...] = ()
-    host_key_policy: Literal["strict", "accept-new", "off"] = "strict"
-    jump: tuple[Connection, ...] = ()
+    host_key_policy: Literal["strict", "accept-new", "off"] | None = None
+    host_key_alias: str | None = None
+    jump: tuple[Connection, ...] | None = None
     proxy_command: str | None = None
-    connect_timeout: float = 10.0
-    use_agent: bool = False
+    connect_timeout: float | None = None
+    use_agent: bool | None = None
+    ssh_config: str | None = None
+    """``-F``: this file alone instead of ~/.ssh/config and /etc/ssh/ssh_config; "none": no ssh config at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +132,17 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """A loaded, validated inventory; ``hosts`` in inventory order."""
+    """A loaded, validated inventory; ``hosts`` in inventory order, as Ansible lists them.
+
+    ``groups`` names the hosts of every group, ``all`` and ``ungrouped`` included. ``digest`` is the SHA-256 of all that
+    was resolved, without secrets. ``warnings`` are for the operator to see before anything is done.
+    """
 
     path: str
     hosts: tuple[Host, ...]
     groups: Mapping[str, tuple[str, ...]]
     digest: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def settings(self) -> Settings:

@@ -16,7 +16,8 @@ class Site:
     """What a topology must know of one node: its address among the ranks and the devices it may use.
 
     ``interface`` is empty where the inventory doesn't name it: the launch script then finds on the node the interface
-    that owns ``address``. ``devices`` are davinci numbers; empty on ``cpu``.
+    that owns ``address``. ``devices`` are davinci numbers; empty on ``cpu``. ``device_bytes`` is the memory of one device
+    where it was observed; 0: what the hardware has as a rule.
     """
 
     node: str
@@ -24,6 +25,7 @@ class Site:
     address: str
     interface: str = ""
     devices: tuple[int, ...] = ()
+    device_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Process:
 
     ``rank`` is the node rank (tensor-parallel) or the first data-parallel rank it hosts. ``argv`` begins with ``vllm``.
     ``api_port`` is None on a headless process. ``engines`` are the data-parallel ranks it hosts. ``ports`` are all TCP
-    ports that must be free on its node, by purpose.
+    ports that must be free on its node, by purpose. ``interface_env`` are variables whose value is a prefix and the
+    network interface that owns ``address``: filled where the inventory does not name the interface, for the launch script
+    to find it on the node.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Process:
     headless: bool = False
     engines: tuple[int, ...] = (0,)
     ports: Mapping[str, int] = field(default_factory=dict)
+    address: str = ""
+    interface_env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

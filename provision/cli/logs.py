@@ -1,0 +1,61 @@
+"""``logs``: what all processes of all nodes say, merged, each line with its node and process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from provision.cli.nodes import looking
+from provision.cli.options import node_options
+
+COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
+
+
+@click.command("logs", short_help="Print or follow the logs of all processes, merged, each line with its process.")
+@node_options
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until every process has ended.")
+@click.option("--since", default="", metavar="TIME", help="Only lines since then: 10m, 2h, or 2026-01-31T08:00:00Z.")
+@click.option("--tail", default="all", metavar="N", help="Only the last N lines of each process.")
+@click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
+@click.option("--process", "processes", multiple=True, help="Only this process (head, worker1, …); may be repeated.")
+@click.option("--timestamps", is_flag=True, help="Show docker's time of each line.")
+def command(
+    inventory_path: Path,
+    limit: str | None,
+    forks: int,
+    verbose: int,
+    follow: bool,
+    since: str,
+    tail: str,
+    nodes: tuple[str, ...],
+    processes: tuple[str, ...],
+    timestamps: bool,
+) -> int:
+    """Print the logs of every process of the cluster, merged by time; or follow them.
+
+    \b
+    Examples:
+      qnext-provision logs -i cluster.yaml --tail 50
+      qnext-provision logs -i cluster.yaml -f --since 5m
+      qnext-provision logs -i cluster.yaml --node atlas-2
+    """
+    from provision.diagnose import logs
+    from provision.facts.docker import Containers
+    from provision.secrets import redact
+
+    with looking(inventory_path, ",".join(nodes) or limit, forks, verbose) as look:
+        look.tell_unreachable()
+        look.session.observe(lambda node: [Containers(node.settings.cluster)])
+        found = logs.sources(look.session, processes)
+        if not found:
+            click.echo(f"no process of cluster {look.inventory.settings.cluster} has a log here", err=True)
+            return look.exit_code
+        prefix = logs.prefixes(found)
+        colour = {key: COLOURS[i % len(COLOURS)] for i, key in enumerate(prefix)}
+        stream = logs.followed if follow else logs.printed
+        for line in stream(found, since=since, tail=tail):
+            key = (line.node, line.process)
+            text = f"[{line.text}]" if line.note else f"{line.time} {line.text}" if timestamps else line.text
+            click.echo(click.style(prefix[key], fg=colour[key]) + " | " + redact(text))
+        return look.exit_code

@@ -1,0 +1,54 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from provision.inventory.model import Host, Inventory
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+inventory_option = click.option(
+    "-i",
+    "--inventory",
+    "inventory_path",
+    required=True,
+    envvar="QNEXT_INVENTORY",
+    type=click.Path(path_type=Path),
+    help="The inventory, cluster.yaml. Default: $QNEXT_INVENTORY.",
+)
+limit_option = click.option(
+    "-l", "--limit", metavar="PATTERN", help="Only these hosts: Ansible's patterns, e.g. 'atlas-1', 'a3:!atlas-7', '~atlas-[12]'."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, for scripts.")
+verbose_option = click.option("-v", "--verbose", count=True, help="Show remote commands and their output.")
+forks_option = click.option("--forks", default=64, show_default=True, type=click.IntRange(1, 1024), help="Nodes at once.")
+
+
+def node_options(command: F) -> F:
+    """-i, --limit, --forks and -v: for every command that talks to nodes."""
+    for option in (verbose_option, forks_option, limit_option, inventory_option):
+        command = option(command)
+    return command
+
+
+def load_hosts(inventory_path: Path, limit: str | None) -> tuple[Inventory, Sequence[Host]]:
+    """The inventory and the hosts that ``--limit`` leaves."""
+    from provision.inventory.load import load
+    from provision.inventory.select import select
+
+    inventory = load(inventory_path)
+    return inventory, select(inventory, limit) if limit else inventory.hosts
+
+
+def print_json(data: object) -> None:
+    """A JSON document on stdout, secrets masked."""
+    from provision.secrets import redact
+
+    click.echo(redact(json.dumps(data, indent=2, ensure_ascii=False)))

@@ -1,0 +1,192 @@
+"""A playbook as a command: its params are the options, its summary the help."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provision.cli.options import forks_option, inventory_option, limit_option, print_json, verbose_option
+from provision.engine.load import Header, Param, read_header
+from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from provision.engine.run import RunReport
+    from provision.inventory.model import Host, Inventory
+
+OUTPUTS = ("auto", "live", "plain", "jsonl")
+
+
+def playbook_command(path: Path) -> click.Command:
+    """The command of one playbook file."""
+    header = read_header(path)
+
+    def run(**options: Any) -> int:
+        return _run(header, **options)
+
+    command = click.Command(header.name, callback=run, help=_help(header), short_help=header.summary)
+    command.params = [*_shared(), *(_param(p) for p in header.params)]
+    if header.confirm:
+        command.params.append(
+            click.Option(["--yes"], is_flag=True, help="Do not ask for the cluster's name to be typed.")
+        )
+    return command
+
+
+def _help(header: Header) -> str:
+    example = f"\b\nExample:\n  qnext-provision {header.name} -i cluster.yaml"
+    return "\n\n".join(part for part in (header.summary + ".", header.doc, example) if part)
+
+
+def _shared() -> list[click.Parameter]:
+    """The options that every playbook has, as click parameters."""
+
+    @inventory_option
+    @limit_option
+    @click.option("--check", is_flag=True, help="Plan only: show what would change, change nothing.")
+    @click.option("--diff", is_flag=True, help="Show file changes as unified diffs.")
+    @click.option("-t", "--tags", default="", metavar="A,B", help="Only tasks with one of these tags.")
+    @click.option("--skip-tags", default="", metavar="A,B", help="Not tasks with one of these tags.")
+    @click.option(
+        "-o", "--output", type=click.Choice(OUTPUTS), default="auto", show_default=True, help="How progress is shown."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="One JSON report on stdout at the end, for scripts.")
+    @forks_option
+    @verbose_option
+    def shared(**_: Any) -> None: ...
+
+    return list(reversed(getattr(shared, "__click_params__")))  # noqa: B009 - click's own way to hand options on
+
+
+def _param(param: Param) -> click.Option:
+    kinds: dict[str, Any] = {"int": click.INT, "float": click.FLOAT, "string": click.STRING, "list": click.STRING}
+    flag = "--" + param.name.replace("_", "-")
+    if param.type == "bool":
+        return click.Option([f"{flag}/--no-{flag[2:]}", param.name], default=bool(param.default), help=param.help)
+    kind = click.Choice([str(c) for c in param.choices]) if param.type == "choice" else kinds[param.type]
+    return click.Option(
+        [flag, param.name],
+        type=kind,
+        default=param.default if param.type != "list" else None,
+        multiple=param.type == "list",
+        required=param.required,
+        help=param.help,
+        show_default=param.default is not None,
+    )
+
+
+def _run(
+    header: Header,
+    *,
+    inventory_path: Path,
+    limit: str | None,
+    check: bool,
+    diff: bool,
+    tags: str,
+    skip_tags: str,
+    output: str,
+    as_json: bool,
+    forks: int,
+    verbose: int,
+    yes: bool = False,
+    **given: Any,
+) -> int:
+    from provision.cli.options import load_hosts
+    from provision.cli.report import as_data
+    from provision.emitter import Emitter
+    from provision.engine.load import load_playbook, resolve_params
+    from provision.engine.run import RunOptions, execute
+    from provision.render.output import sink
+    from provision.store.run_directory import RunDirectory
+    from provision.transport.pool import Pool
+
+    inventory, hosts = load_hosts(inventory_path, limit)
+    params = resolve_params(header, {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()})
+    playbook = load_playbook(header.path, inventory)
+    _refuse_part_of_a_whole(header, inventory, hosts, limit)
+    if header.confirm and not check:
+        confirm(inventory.settings.cluster, header, hosts, yes=yes)
+    directory = RunDirectory.create(header.name, inventory, argv=sys.argv)
+    stop = threading.Event()
+    options = RunOptions(
+        mode="plan" if check else "apply",
+        diff=diff,
+        tags=_words(tags),
+        skip_tags=_words(skip_tags),
+        allow_unreachable=header.unreachable == "continue",
+        forks=forks,
+        stop=stop,
+        command=header.name,
+        run=directory.run,
+        directory=str(directory.path),
+    )
+    screen = sink("plain" if as_json and output == "auto" else output, stdout=sys.stdout, stderr=sys.stderr, verbose=verbose, diff=diff)
+    emitter = Emitter([directory, screen])
+    with interruptible(stop), Pool(hosts, max_connects=forks) as pool:
+        report = execute(playbook, inventory, hosts, params=params, options=options, pool=pool, emitter=emitter)
+        counters = pool.counters()
+    emitter.close()
+    if as_json:
+        print_json(as_data(report, header.name, options.mode, str(directory.path), counters))
+    return report.exit_code
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(" ", "").split(",") if word)
+
+
+def _refuse_part_of_a_whole(header: Header, inventory: Inventory, hosts: Sequence[Host], limit: str | None) -> None:
+    """A layout spans all hosts: launching a part of it would start another cluster than the inventory declares."""
+    if not header.whole or len(hosts) == len(inventory.hosts) or inventory.settings.serve.topology == "single":
+        return
+    left_out = ", ".join(h.name for h in inventory.hosts if h not in hosts)
+    raise UsageError(
+        f"--limit {limit} leaves out {left_out}, which the {inventory.settings.serve.topology} layout needs",
+        hint=f"run {header.name} without --limit; check and status take one",
+    )
+
+
+def confirm(cluster: str, header: Header, hosts: Sequence[Host], *, yes: bool) -> None:
+    """Ask for the cluster's name to be typed, before any connection; anything else, or no terminal, refuses."""
+    if yes:
+        return
+    names = ", ".join(h.name for h in hosts)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{header.name} of cluster {cluster} on {names} needs a confirmation, and there is no terminal to ask",
+            hint="pass --yes",
+        )
+    click.echo(f"{header.summary}.\nCluster {cluster}, on {names}.", err=True)
+    typed = click.prompt("Type the cluster's name to go on", default="", show_default=False, err=True)
+    if typed.strip() != cluster:
+        raise UsageError(f"'{typed.strip()}' is not the cluster's name: nothing was done")
+
+
+@contextmanager
+def interruptible(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: stop cleanly. Twice: leave at once."""
+
+    def on_signal(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        click.echo("\nstopping: what is under way is ended, evidence is kept; once more to leave at once", err=True)
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def command_line(*words: str) -> str:
+    """A command for the operator to type."""
+    return shlex.join(words)

@@ -1,0 +1,52 @@
+"""A run's report as plain data, for ``--json``: stable names, documented in docs/events.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from provision.facts.kinds import as_data as plain
+
+if TYPE_CHECKING:
+    from provision.engine.run import RunReport
+    from provision.errors import ProvisionError
+    from provision.transport.base import Counters
+
+
+def as_data(
+    report: RunReport, command: str, mode: str, directory: str, counters: Mapping[str, Counters]
+) -> dict[str, object]:
+    """What happened: exit code, tasks by node, findings, checks, errors, result lines, and what it cost in execs."""
+    return {
+        "command": command,
+        "mode": mode,
+        "exit_code": report.exit_code,
+        "run_directory": directory,
+        "tasks": [
+            {"play": o.play, "task": o.task, "node": o.node, "status": o.status, "message": o.message, "changed": o.changed}
+            for o in report.outcomes
+        ],
+        "checks": [plain(check) for o in report.outcomes if o.outcome for check in _checks(o.outcome.data)],
+        "unreachable": {node: _error(e) for node, e in report.unreachable.items()},
+        "errors": {node or "cluster": _error(e) for node, e in report.errors.items()},
+        "result": dict(report.facts),
+        "next": list(report.next),
+        "seconds": {play: round(s, 3) for play, s in report.phases.items()},
+        "changed": sum(o.changed for o in report.outcomes),
+        "execs": {node: {"execs": c.execs, "connections": c.connections} for node, c in counters.items()},
+    }
+
+
+def _checks(data: Mapping[str, object]) -> tuple[object, ...]:
+    checks = data.get("checks", ())
+    return checks if isinstance(checks, tuple) else ()
+
+
+def _error(error: ProvisionError) -> dict[str, object]:
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "node": error.node,
+        "hint": error.hint,
+        "evidence": error.evidence,
+    }

@@ -1,0 +1,133 @@
+"""``status``: the observed state of every process, as a table or JSON, once or again and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision import clock
+from provision.cli.nodes import Look, looking
+from provision.cli.options import json_option, node_options, print_json
+from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from provision.evaluate.status import ClusterStatus
+
+
+@click.command("status", short_help="Show every process of the cluster as it is: state, age, health, image, drift.")
+@node_options
+@click.option("--watch", is_flag=False, flag_value=2.0, type=click.FloatRange(min=0.5), metavar="[SECONDS]", help="Look again and again.")
+@json_option
+def command(
+    inventory_path: Path, limit: str | None, forks: int, verbose: int, watch: float | None, as_json: bool
+) -> int:
+    """Show every declared process and every container of this cluster, as observed now.
+
+    Exit status 0 when all nodes could be looked at, whatever they run; 4 when one could not be reached.
+
+    \b
+    Examples:
+      qnext-provision status -i cluster.yaml
+      qnext-provision status -i cluster.yaml --json
+      qnext-provision status -i cluster.yaml --watch 5
+    """
+    if watch and as_json:
+        raise UsageError("--watch and --json exclude each other")
+    with looking(inventory_path, limit, forks, verbose) as look:
+        if watch:
+            _watch(look, watch)
+        elif as_json:
+            print_json(_data(look, _observe(look)))
+        else:
+            _print(look, _observe(look))
+        return look.exit_code
+
+
+def _observe(look: Look) -> ClusterStatus | None:
+    """The status, or None where no node could be reached."""
+    from provision.evaluate import status
+
+    if not look.session.nodes:
+        return None
+    look.session.observe(lambda node: status.facts(node.settings))
+    return status.status(look.session)
+
+
+def _data(look: Look, found: ClusterStatus | None) -> object:
+    from provision.facts.kinds import as_data
+
+    data = as_data(found) if found else {"cluster": look.inventory.settings.cluster, "processes": []}
+    assert isinstance(data, dict)
+    unreachable = {name: {"reason": e.message, "hint": e.hint} for name, e in look.session.unreachable.items()}
+    return {**data, "up": bool(found and found.up and not unreachable), "unreachable": unreachable}
+
+
+def _print(look: Look, found: ClusterStatus | None) -> None:
+    from rich.console import Console
+
+    if found:
+        Console(soft_wrap=False).print(_table(found))
+        click.echo(_sentence(found))
+    look.tell_unreachable()
+
+
+def _watch(look: Look, seconds: float) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False, screen=True) as live:
+        while True:
+            found = _observe(look)
+            stamp = Text(f"every {seconds:g} s, Ctrl-C ends", style="dim")
+            live.update(Group(_table(found), Text(_sentence(found)), stamp) if found else stamp, refresh=True)
+            clock.sleep(seconds)
+
+
+def _table(found: ClusterStatus) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("node", "process", "state", "age", "health", "devices", "image", "drift"):
+        table.add_column(column, overflow="fold")
+    for p in found.processes:
+        state = p.state if p.exit_code is None else f"{p.state} ({p.exit_code})"
+        good = p.state == "running" and not p.drift and p.health != "dead"
+        style = "" if good else "yellow" if p.state == "running" else "red"
+        row = (p.node, p.process, state, age(p.age), p.health, devices(p.devices), p.image_id[7:19], "; ".join(p.drift) or "none")
+        table.add_row(*row, style=style)
+    return table
+
+
+def _sentence(found: ClusterStatus) -> str:
+    if found.problem:
+        return f"not compared with the inventory: {found.problem}"
+    running = sum(p.state == "running" for p in found.processes)
+    state = "up" if found.up else "not up as declared"
+    return f"{found.cluster}: {state}; {running} of {len(found.processes)} processes run; {found.served_name} at {found.endpoint}"
+
+
+def age(seconds: float | None) -> str:
+    """Seconds as an operator reads them."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def devices(numbers: tuple[int, ...]) -> str:
+    """Device numbers as ranges: 0-7,12."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs) or "-"

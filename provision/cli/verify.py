@@ -1,0 +1,51 @@
+"""``verify``: a set of questions to the running cluster; the seed document's request comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from provision.cli.nodes import looking
+from provision.cli.options import json_option, node_options, print_json
+from provision.errors import ProofFailed
+
+
+@click.command("verify", short_help="Ask the running cluster a set of questions and report which it answers rightly.")
+@node_options
+@click.option("--timeout", default=300.0, show_default=True, help="Seconds for each request.")
+@json_option
+def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, timeout: float, as_json: bool) -> int:
+    """Ask the running cluster: model id and length, a chat, streaming, determinism, sense, every engine, errors.
+
+    Exit status 1 where a case fails; a case that only warns does not.
+
+    \b
+    Example:
+      qnext-provision verify -i cluster.yaml
+    """
+    from provision.evaluate.verify import verify
+    from provision.facts.kinds import as_data
+    from provision.serve import launch
+
+    with looking(inventory_path, limit, forks, verbose) as look:
+        look.tell_unreachable()
+        if look.session.unreachable:
+            return look.exit_code
+        look.session.observe(lambda node: launch.facts(node.settings))
+        planned = launch.observed(look.session)
+        head = planned.plan.process(planned.plan.head)
+        node = next(n for n in look.session.nodes if n.name == head.node)
+        http = node.http(head.api_port or node.settings.serve.port)
+        if http.get("/health", timeout=10.0).status == 0:
+            raise ProofFailed(
+                f"{planned.plan.endpoint} does not answer", node=node.name, hint=f"qnext-provision up -i {inventory_path}"
+            )
+        results = verify(http, planned.plan, token=planned.token, timeout=timeout)
+    if as_json:
+        print_json({"endpoint": planned.plan.endpoint, "cases": [as_data(r) for r in results]})
+    else:
+        for result in results:
+            mark = "ok" if result.ok else result.level
+            click.echo(f"{mark:5} {result.name:24} {result.seconds:6.1f} s  {result.detail}")
+    return 1 if any(not r.ok and r.level == "fail" for r in results) else 0

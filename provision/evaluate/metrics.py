@@ -1,0 +1,81 @@
+"""Prometheus' text format, and what vLLM's ``/metrics`` tells of each data-parallel engine.
+
+``/health`` and ``/v1/models`` answer 200 while an engine is dead; the per-engine counters are the only place where
+one endpoint shows that every engine behind it has generated [domain 8.2].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+GENERATED = "vllm:generation_tokens_total"
+PROMPTED = "vllm:prompt_tokens_total"
+SUCCEEDED = "vllm:request_success_total"
+
+_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)(?:\s+-?\d+)?$")
+_LABEL = re.compile(r'\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+_ESCAPE = re.compile(r"\\(.)")
+_EXEMPLAR = re.compile(r"\s+#\s+\{.*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of a metrics page."""
+
+    name: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounters:
+    """What one engine has done since it started. A counter that the page lacks is None."""
+
+    generated: float | None = None
+    prompted: float | None = None
+    succeeded: float | None = None
+
+    def moved_since(self, before: EngineCounters) -> bool:
+        """Whether it has generated since: by its generated tokens, else (another vLLM) by its finished requests."""
+        for now, then in ((self.generated, before.generated), (self.succeeded, before.succeeded)):
+            if now is not None:
+                return now > (then or 0.0)
+        return False
+
+
+def samples(page: str) -> Iterator[Sample]:
+    """The samples of a page, in order. Comments and whatever is no sample are left out."""
+    for line in page.splitlines():
+        text = _EXEMPLAR.sub("", line.strip())
+        match = None if text.startswith("#") else _SAMPLE.fullmatch(text)
+        value = _number(match["value"]) if match else None
+        if match and value is not None:
+            yield Sample(match["name"], value, dict(_labels(match["labels"] or "")))
+
+
+def engine_counters(page: str) -> dict[str, EngineCounters]:
+    """Counters by engine number as text; ``"0"`` where the page has no engine label (one engine, older vLLM)."""
+    sums: dict[str, dict[str, float]] = {}
+    for sample in samples(page):
+        name = sample.name if sample.name.endswith("_total") else f"{sample.name}_total"
+        if name in (GENERATED, PROMPTED, SUCCEEDED):
+            counts = sums.setdefault(sample.labels.get("engine", "0"), {})
+            counts[name] = counts.get(name, 0.0) + sample.value
+    return {
+        engine: EngineCounters(counts.get(GENERATED), counts.get(PROMPTED), counts.get(SUCCEEDED))
+        for engine, counts in sums.items()
+    }
+
+
+def _labels(text: str) -> Iterator[tuple[str, str]]:
+    for name, value in _LABEL.findall(text):
+        yield name, _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else match[1], value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,42 @@
+"""Remove everything of this cluster from the node's state folder: launch files, and jobs after ending them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from provision.actions import Run
+from provision.facts.base import Fact
+from provision.facts.files import Listing
+from provision.inventory.model import Settings
+from provision.modules.base import ModuleArgs, NodeRun, Outcome
+from provision.node import Node
+from provision.serve import launch
+from provision.shell import quote
+from provision.transport.jobs import cancel_all_script
+
+SCOPE = "node"
+
+
+class Args(ModuleArgs):
+    """None: the folder is the inventory's."""
+
+
+def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
+    return [Listing(launch.folder(settings))]
+
+
+def run(args: Args, node: Node) -> NodeRun:
+    folder = launch.folder(node.settings)
+    if not node.get(Listing(folder)).exists:
+        return Outcome(f"no {folder}")
+    yield Run(
+        label=f"end jobs, remove {folder}",
+        script=f"""\
+{cancel_all_script(f"{folder}/jobs")}
+rm -rf -- {quote(folder)}
+rmdir -- {quote(node.settings.state_dir)} 2>/dev/null || :
+""",
+        deadline=60.0,
+        affects=frozenset({"launch-folder", "listing", "disk"}),
+    )
+    return Outcome(f"{folder} removed")

@@ -1,0 +1,140 @@
+"""What can be named in a playbook or an inventory: the listing of a folder, plus entry points of other packages.
+
+Adding a module, check, fact, topology or model is adding one file; nothing is registered anywhere. Listing imports
+nothing, so help and completion are quick; loading imports one file and gives back the typed record of what it holds.
+
+This file lies below the layers whose files it loads, and therefore imports them only by name, when asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from provision.errors import ConfigError, Position
+
+if TYPE_CHECKING:
+    from provision.checks.base import CheckSpec
+    from provision.facts.base import Fact
+    from provision.modules.base import ModuleSpec
+
+FOLDERS = {
+    "modules": "modules",
+    "checks": "checks",
+    "facts": "facts",
+    "topologies": "serve/topologies",
+    "models": "serve/models",
+    "accelerators": "accel",
+}
+"""Kind to folder below the package. The entry point group of a kind is ``qnext_provision.<kind>``."""
+
+_SINGULAR = {"topologies": "topology"}
+_NOT_LISTED = ("__init__", "base")
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of a kind, sorted, written with underscores. Imports none of them."""
+    return tuple(sorted({*_files(kind), *_entry_points(kind)}))
+
+
+def load(kind: str, name: str, *, where: Position | None = None) -> ModuleType:
+    """The python module behind a name. Raises ``ConfigError`` with a did-you-mean for an unknown one."""
+    name = name.replace("-", "_")
+    if name in _files(kind):
+        return importlib.import_module(f"provision.{FOLDERS[kind].replace('/', '.')}.{name}")
+    if name in _entry_points(kind):
+        found = _entry_points(kind)[name].load()
+        if isinstance(found, ModuleType):
+            return found
+        raise ConfigError(f"entry point {kind}/{name} is no python module", where=where)
+    singular = _SINGULAR.get(kind, kind.removesuffix("s"))
+    raise ConfigError(f"no {singular} is named {name!r}", hint=did_you_mean(name, names(kind)), where=where)
+
+
+def module(name: str, *, where: Position | None = None) -> ModuleSpec:
+    """A playbook module by name."""
+    return _module_spec(name.replace("-", "_"), load("modules", name, where=where))
+
+
+def check(name: str, *, where: Position | None = None) -> CheckSpec:
+    """A preflight check by name."""
+    return _check_spec(name.replace("-", "_"), load("checks", name, where=where))
+
+
+def checks() -> tuple[CheckSpec, ...]:
+    """All checks, in the order of their codes."""
+    return tuple(sorted((check(name) for name in names("checks")), key=lambda spec: (spec.code, spec.name)))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """"did you mean …?" where a known name is near, else the list of what is known."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(known)}" if known else ""
+
+
+@cache
+def _files(kind: str) -> frozenset[str]:
+    folder = _PACKAGE / FOLDERS[kind]
+    return frozenset(path.stem for path in folder.glob("*.py") if path.stem not in _NOT_LISTED)
+
+
+@cache
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
+    group = entry_points(group=f"qnext_provision.{kind}")
+    return {point.name.replace("-", "_"): point for point in group}
+
+
+@cache
+def _module_spec(name: str, source: ModuleType) -> ModuleSpec:
+    from provision.modules.base import ModuleSpec
+
+    _require(source, ("SCOPE", "Args", "run"))
+    return ModuleSpec(
+        name=name,
+        doc=source.__doc__ or "",
+        scope=source.SCOPE,
+        Args=source.Args,
+        facts=getattr(source, "facts", _no_facts),
+        run=source.run,
+    )
+
+
+@cache
+def _check_spec(name: str, source: ModuleType) -> CheckSpec:
+    from provision.checks.base import CheckSpec
+
+    _require(source, ("CODE", "LEVEL", "SCOPE", "run"))
+    return CheckSpec(
+        name=name,
+        doc=source.__doc__ or "",
+        code=source.CODE,
+        level=source.LEVEL,
+        scope=source.SCOPE,
+        applies=getattr(source, "applies", _always),
+        facts=getattr(source, "facts", _no_facts),
+        run=source.run,
+    )
+
+
+def _require(source: ModuleType, attributes: tuple[str, ...]) -> None:
+    missing = [name for name in attributes if not hasattr(source, name)]
+    if missing:
+        raise ConfigError(f"{source.__file__} lacks {', '.join(missing)}")
+
+
+def _no_facts(*_: object) -> tuple[Fact[object], ...]:
+    return ()
+
+
+def _always(_: object) -> bool:
+    return True

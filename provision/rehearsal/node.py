@@ -1,0 +1,103 @@
+"""Where a rehearsal node keeps its things, and what it is: the one description that server and stand-ins share.
+
+::
+
+    <cluster folder>/nodes/<name>/
+        node.json     what the node is
+        root/         its file system
+        bin/          its commands: what PATH begins with
+        inside/       the same for processes in containers
+        state/        hardware and faults, one file a key (state.py)
+        docker/       images and containers
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from provision.rehearsal.state import State
+
+MARK = "QNEXT_REHEARSAL"
+"""Environment variable that every process of a rehearsal carries: its value is the cluster's folder."""
+
+ME = "QNEXT_REHEARSAL_USER"
+"""Environment variable with the name of the user that a process runs as."""
+
+
+class Node:
+    """A node by its folder."""
+
+    __slots__ = ("_facts", "folder", "state")
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.state = State(os.path.join(folder, "state"))
+        with open(os.path.join(folder, "node.json"), encoding="utf-8") as file:
+            self._facts: dict[str, str] = json.load(file)
+
+    @property
+    def name(self) -> str:
+        return self._facts["name"]
+
+    @property
+    def hardware(self) -> str:
+        """``atlas-800-a2``, ``atlas-800-a3`` or ``cpu``."""
+        return self._facts["hardware"]
+
+    @property
+    def address(self) -> str:
+        """The loopback address that is the node's own."""
+        return self._facts["address"]
+
+    @property
+    def python(self) -> str:
+        """The interpreter that runs stand-ins."""
+        return self._facts["python"]
+
+    @property
+    def code(self) -> str:
+        """The folder that holds the package."""
+        return self._facts["code"]
+
+    @property
+    def cluster_folder(self) -> str:
+        return os.path.dirname(os.path.dirname(self.folder))
+
+    @property
+    def root(self) -> str:
+        return os.path.join(self.folder, "root")
+
+    @property
+    def bin(self) -> str:
+        return os.path.join(self.folder, "bin")
+
+    @property
+    def inside(self) -> str:
+        return os.path.join(self.folder, "inside")
+
+    @property
+    def docker(self) -> str:
+        return os.path.join(self.folder, "docker")
+
+    @property
+    def is_npu(self) -> bool:
+        return self.hardware != "cpu"
+
+    @property
+    def on_a3(self) -> bool:
+        return self.hardware == "atlas-800-a3"
+
+    @property
+    def dies(self) -> int:
+        """How many davinci devices the hardware has."""
+        return {"atlas-800-a3": 16, "atlas-800-a2": 8}.get(self.hardware, 0)
+
+
+def user() -> str:
+    """The user that this process stands for."""
+    return os.environ.get(ME, "root")
+
+
+def is_root() -> bool:
+    return user() == "root"

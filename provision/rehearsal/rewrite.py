@@ -1,0 +1,115 @@
+"""A node's own file system without root or namespaces: absolute paths in shell text become paths below the node's root.
+
+A script ``cat /etc/hccn.conf > /var/lib/qnext/x`` runs in a real ``sh`` as ``cat ROOT/etc/hccn.conf > ROOT/var/lib/qnext/x``,
+and ROOT is taken out of everything that the session prints, so whoever is connected sees ``/`` only. What makes up the
+machine's tools (/bin, /usr except /usr/local, /lib, /dev/null, /proc/<pid>) stays the real one.
+
+The rewriting is textual. It decides by the character before the slash whether a path begins there, so
+``"$x"/data`` and ``http://host/data`` are left alone while ``"/data``, ``=/data`` and ``:/data`` are mapped; and it is
+idempotent: text that already holds ROOT isn't mapped again.
+"""
+
+from __future__ import annotations
+
+import re
+
+REAL_DEVICES = "null|zero|full|random|urandom|tty|stdin|stdout|stderr|fd|pts|ptmx"
+"""Entries of /dev that stay the machine's own."""
+
+MAPPED_PROC = (
+    "meminfo|loadavg|cpuinfo|uptime|version|stat|cmdline|net|mounts|driver|uda|"
+    r"sys/kernel/hostname|sys/kernel/osrelease|sys/kernel/random|sys/net|sys/vm|sys/fs"
+)
+"""Entries of /proc that a node has of its own; process folders stay real, but a glob over them sees the node's only."""
+
+MAPPED_TOPS = "boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|share|srv|sys|tmp|var|weights|workspace"
+"""Folders of the root that are the node's own."""
+
+_END = r"(?![A-Za-z0-9_.-])"
+_PATH = re.compile(
+    rf"/(?:(?:{MAPPED_TOPS}){_END}"
+    rf"|usr/local{_END}"
+    rf"|(?:usr/)?bin/(?:ba)?sh{_END}"
+    rf"|dev{_END}(?!/(?:{REAL_DEVICES}){_END})"
+    rf"|proc/(?:(?:{MAPPED_PROC}){_END}|[\[*]))"
+)
+_SHELL = re.compile(r"/(?:usr/)?bin/(?:ba)?sh\Z")
+_REGEX_BODY = re.compile(r"/[a-z]+/(?:[ \t]*\{|[pd]['; ]|!)")
+_BEFORE_PATH = frozenset(" \t\n\r=:;|&<>({,`[#%^!~@\\")
+_QUOTES = frozenset("'\"\\")
+
+
+def rewrite(text: str, root: str) -> str:
+    """``text``, shell source, with every absolute path of the node put below ``root`` (which has no trailing slash)."""
+
+    def replace(match: re.Match[str]) -> str:
+        found, at = match.group(), match.start()
+        if text.startswith(root, at) or not _begins_path(text, at) or _is_regex(text, at):
+            return found
+        return f"{root}/bin/{found.rpartition('/')[2]}" if _SHELL.match(found) else root + found
+
+    return _PATH.sub(replace, text)
+
+
+def map_path(path: str, root: str) -> str:
+    """One path as a program gets it in an argument: below ``root`` where the node has its own."""
+    if not path.startswith("/") or path == root or path.startswith(root + "/"):
+        return path
+    return root + path if path == "/" or _PATH.match(path) else path
+
+
+def unmap(text: str, root: str) -> str:
+    """``text`` as the node's user would have it: without ``root``."""
+    return text.replace(root + "/", "/").replace(root, "/")
+
+
+class Unmapper:
+    """Takes ``root`` out of a byte stream that comes in arbitrary pieces."""
+
+    __slots__ = ("_held", "_root")
+
+    def __init__(self, root: str) -> None:
+        self._root = root.encode()
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be passed on now; bytes that may be the beginning of a root path are held back."""
+        data = self._held + data
+        keep = self._overlap(data)
+        self._held = data[len(data) - keep :]
+        return self._strip(data[: len(data) - keep])
+
+    def finish(self) -> bytes:
+        """What is left at the end of the stream."""
+        held, self._held = self._held, b""
+        return self._strip(held)
+
+    def _strip(self, data: bytes) -> bytes:
+        return data.replace(self._root + b"/", b"/").replace(self._root, b"/") if self._root in data else data
+
+    def _overlap(self, data: bytes) -> int:
+        """Length of the longest end of ``data`` that begins root (root itself included: a slash may follow)."""
+        for size in range(min(len(self._root), len(data)), 0, -1):
+            if data.endswith(self._root[:size]):
+                return size
+        return 0
+
+
+def _begins_path(text: str, at: int) -> bool:
+    """Whether the slash at ``at`` starts a path: judged by what stands before it, quotes looked through."""
+    before = at - 1
+    while before >= 0 and text[before] in _QUOTES:
+        before -= 1
+    if before < 0:
+        return True
+    char = text[before]
+    if char == "-":
+        return before > 0 and text[before - 1] == ":"
+    if char == "!" and before > 0 and text[before - 1] == "#":
+        return False
+    return char in _BEFORE_PATH
+
+
+def _is_regex(text: str, at: int) -> bool:
+    """Whether this is awk's or sed's ``'/word/ {…}'`` or ``'/word/p'`` rather than a path."""
+    return at > 0 and text[at - 1] in "'!;" and _REGEX_BODY.match(text, at) is not None

@@ -1,0 +1,122 @@
+"""What containerd's shim is to a container: it starts the process in its own group, keeps its output, records its end.
+
+It is detached from whoever ran ``docker run``, so containers outlive the session, the SSH server and the controller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+
+from provision.clock import now
+from provision.rehearsal.node import Node
+from provision.rehearsal.standins.docker.store import Container, birth, strings
+
+
+def main(node: Node, name: str, argv: list[str]) -> int:
+    """Supervise the container in the folder ``argv[0]``; ``argv[1]`` is the descriptor to report the start on."""
+    container, ready = Container(argv[0]), int(argv[1])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = _start(container)
+    container.write_state(
+        Status="running", Running=True, Pid=process.pid, Born=birth(process.pid), StartedAt=timestamp(), ExitCode=0,
+        FinishedAt="0001-01-01T00:00:00Z",
+    )  # fmt: skip
+    _show_in_proc(node, container, process.pid)
+    os.write(ready, b"1")
+    os.close(ready)
+    _keep_output(process, os.path.join(container.folder, "log"))
+    status = process.wait()
+    _hide_in_proc(node, process.pid)
+    _end(container, status if status >= 0 else 128 - status)
+    return 0
+
+
+def timestamp(at: float | None = None) -> str:
+    """Now, as docker writes times (UTC, nanoseconds)."""
+    from time import gmtime, strftime
+
+    at = now() if at is None else at
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(at)) + f".{int(at % 1 * 1e9):09d}Z"
+
+
+def _start(container: Container) -> subprocess.Popen[bytes]:
+    environment = container.config["environment"]
+    return subprocess.Popen(
+        strings(container.config["command"]),
+        env={str(k): str(v) for k, v in environment.items()} if isinstance(environment, dict) else {},
+        cwd=str(container.config["cwd"]),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _keep_output(process: subprocess.Popen[bytes], path: str) -> None:
+    """Copy both streams, line by line with the time each came, until both are closed."""
+    selector = selectors.DefaultSelector()
+    buffers = {"stdout": b"", "stderr": b""}
+    for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
+        if stream is not None:
+            selector.register(stream, selectors.EVENT_READ, name)
+    with open(path, "a", encoding="utf-8") as log:
+        while selector.get_map():
+            for key, _ in selector.select():
+                data = os.read(key.fd, 65536)
+                *lines, rest = (buffers[key.data] + data).split(b"\n")
+                buffers[key.data] = rest
+                if not data:
+                    selector.unregister(key.fileobj)
+                    lines = [rest] if rest else []
+                _log(log.write, key.data, lines, ended=not data)
+            log.flush()
+
+
+def _log(write: object, stream: str, lines: list[bytes], *, ended: bool) -> None:
+    if not callable(write):
+        return
+    for line in lines:
+        text = line.decode("utf-8", "replace") + ("" if ended else "\n")
+        write(json.dumps({"log": text, "stream": stream, "time": timestamp()}, ensure_ascii=False) + "\n")
+
+
+def _end(container: Container, code: int) -> None:
+    if not os.path.isdir(container.folder):
+        return
+    killed = os.path.exists(os.path.join(container.folder, "oom"))
+    container.write_state(
+        Status="exited", Running=False, Pid=0, ExitCode=code, FinishedAt=timestamp(), OOMKilled=killed
+    )
+    if container.config.get("auto_remove"):
+        container.remove()
+
+
+def _show_in_proc(node: Node, container: Container, pid: int) -> None:
+    """The node's view of /proc gets this process: its own files, and the control group that names the container."""
+    folder = os.path.join(node.root, "proc", str(pid))
+    os.makedirs(folder, exist_ok=True)
+    for name in ("cmdline", "stat", "status", "comm", "environ", "fd"):
+        link = os.path.join(folder, name)
+        if not os.path.lexists(link):
+            os.symlink(f"/proc/{pid}/{name}", link)
+    with open(os.path.join(folder, "cgroup"), "w", encoding="utf-8") as file:
+        file.write(f"0::/system.slice/docker-{container.id}.scope\n")
+
+
+def _hide_in_proc(node: Node, pid: int) -> None:
+    import shutil
+
+    shutil.rmtree(os.path.join(node.root, "proc", str(pid)), ignore_errors=True)
+
+
+def detach() -> None:
+    """Standard streams of a shim lead nowhere."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    sys.stdout.flush()

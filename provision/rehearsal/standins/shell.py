@@ -1,0 +1,83 @@
+"""``sh`` on a rehearsal node: the machine's real shell, fed with text in which the node's paths are mapped.
+
+It stands for ``/bin/sh`` wherever a script comes from: ``-c``, a file, or standard input. A script on standard input is
+read to its end before it runs, as its text must be whole to be rewritten.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from provision.rehearsal.node import Node
+from provision.rehearsal.rewrite import map_path, rewrite
+
+REAL = "/bin/sh"
+_LONGEST_ARGUMENT = 100_000
+"""Bytes: Linux refuses a single argument above 128 KiB."""
+
+WRAPPER = """#!/bin/sh
+# Text that holds the node's root already was mapped by the shell that carried it here; text without a path needs nothing.
+case $1 in
+-c) case $2 in
+    *{root}*) exec /bin/sh "$@" ;;
+    */[a-z]*) ;;
+    *) exec /bin/sh "$@" ;;
+    esac ;;
+esac
+exec {rewriting} "$@"
+"""
+
+
+def main(node: Node, name: str, argv: list[str]) -> int:
+    """Replace this process by the real shell with mapped text."""
+    options, rest, from_text = _options(argv)
+    if from_text and rest:
+        return _run(node, options, rest[0], rest[1:])
+    if rest and "-s" not in options:
+        return _run_file(node, options, rest)
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    return _run(node, [o for o in options if o != "-s"], text, [REAL, *rest])
+
+
+def _options(argv: list[str]) -> tuple[list[str], list[str], bool]:
+    """The options without ``c``, what follows them, and whether ``c`` was among them."""
+    options: list[str] = []
+    from_text = False
+    index = 0
+    while index < len(argv) and argv[index][:1] in "-+" and len(argv[index]) > 1:
+        word = argv[index]
+        index += 1
+        if word == "--":
+            break
+        letters = word.replace("c", "") if word.startswith("-") else word
+        from_text = from_text or letters != word
+        options += [letters] if len(letters) > 1 else []
+        if word.endswith("o"):
+            options.append(argv[index])
+            index += 1
+    return options, argv[index:], from_text
+
+
+def _run_file(node: Node, options: list[str], rest: list[str]) -> int:
+    path = map_path(rest[0], node.root)
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        sys.stderr.write(f"sh: 0: cannot open {rest[0]}: {error.strerror}\n")
+        return 2
+    return _run(node, options, text, [path, *rest[1:]])
+
+
+def _run(node: Node, options: list[str], text: str, names: list[str]) -> int:
+    text = rewrite(text, node.root)
+    names = [map_path(name, node.root) for name in names]
+    if len(text) < _LONGEST_ARGUMENT:
+        os.execv(REAL, [REAL, *options, "-c", text, *(names or [REAL])])
+    path = os.path.join(node.folder, "scripts", f"{os.getpid()}.sh")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+    os.execv(REAL, [REAL, *options, path, *names[1:]])
+    return 126

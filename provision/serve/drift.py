@@ -1,0 +1,36 @@
+"""How what runs differs from what is declared: by digest of the launch script, and by image id."""
+
+from __future__ import annotations
+
+from provision.facts.docker import Container, Containers, Image
+from provision.node import Cluster, Node
+from provision.serve import launch
+from provision.serve.launch import Launch
+
+
+def differences(cluster: Cluster) -> tuple[str, ...]:
+    """Why the group does not run as declared; empty where it does. Compares every node."""
+    planned = launch.observed(cluster)
+    reasons = []
+    for node in cluster.nodes:
+        containers = node.get(Containers(node.settings.cluster)).containers
+        there = {c.process for c in containers}
+        reasons += [f"{s.process} on {node.name} is missing" for s in planned.scripts_of(node.name) if s.process not in there]
+        reasons += [f"{c.process} on {node.name}: {r}" for c in containers for r in of_container(node, c, planned)]
+    return tuple(reasons)
+
+
+def of_container(node: Node, container: Container, planned: Launch) -> tuple[str, ...]:
+    """How one container differs from its declaration."""
+    script = next((s for s in planned.scripts_of(node.name) if s.process == container.process), None)
+    if script is None:
+        return ("not declared on this node",)
+    reasons = []
+    if not container.running:
+        reasons.append(f"{container.state} with exit status {container.exit_code}")
+    if container.digest != script.digest:
+        reasons.append(f"launched as {container.digest or 'unknown'}, declared {script.digest}")
+    image = node.get(Image(node.settings.install.image))
+    if image.id and container.image_id != image.id:
+        reasons.append(f"runs image {container.image_id[:19]}, the node holds {image.id[:19]}")
+    return tuple(reasons)

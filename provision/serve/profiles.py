@@ -1,0 +1,163 @@
+"""Model profiles: what is known of a model beyond vLLM's own defaults, as data in ``models/*.yaml``.
+
+A profile adds rules (which layouts cannot work, and why), settings (arguments and environment that its makers or upstream's
+nightly runs recommend) and reference results. Every entry names its source, so that an operator can judge it. Adding a model
+is adding a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from provision import yamlio
+from provision.errors import ConfigError
+from provision.inventory.model import Hardware, Scalar
+from provision.registry import did_you_mean
+from provision.serve.releases import Release
+from provision.serve.shape import ModelShape
+
+FOLDER = Path(__file__).resolve().parent / "models"
+
+Argument = Scalar | None | dict[str, object] | list[object]
+_STRICT: ConfigDict = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Sizes in bytes. ``expert_bytes`` is the part that expert parallelism spreads; ``disk_bytes`` what one copy needs free."""
+
+    total_bytes: int
+    expert_bytes: int
+    disk_bytes: int
+    quantization: str
+    source: str
+    repositories: tuple[str, ...]
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class TensorParallel:
+    """The legal tensor-parallel sizes, and why no other is."""
+
+    legal: tuple[int, ...]
+    reason: str
+    source: str
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Arguments of ``vllm serve`` and environment."""
+
+    engine_args: Mapping[str, Argument] = field(default_factory=dict)
+    env: Mapping[str, Scalar] = field(default_factory=dict)
+    source: str = ""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseNote:
+    """What is known of the model on a vllm-ascend release. ``forbids``: features that do not work there;
+    ``max_utilization``: the largest --gpu-memory-utilization that is safe there."""
+
+    release: str
+    statement: str
+    level: Literal["fail", "warn", "info"] = "info"
+    forbids: tuple[Literal["expert-parallel", "mtp"], ...] = ()
+    max_utilization: float | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """``first`` supports the model at all, ``stable`` is the floor its document names; entries speak of single releases.
+    ``mtp_prefix_caching``: the first release on which the two together do not corrupt answers."""
+
+    first: str
+    stable: str
+    source: str
+    mtp_prefix_caching: str = ""
+    table: tuple[ReleaseNote, ...] = ()
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    def entry(self, release: Release) -> ReleaseNote | None:
+        """What is known of this very release."""
+        return next((note for note in self.table if Release(note.release) == release), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A layout that is known to suit a cluster."""
+
+    cluster: str
+    topology: str
+    tensor_parallel_size: int
+    data_parallel_size: int
+    note: str = ""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A published result to hold a measured one against."""
+
+    metric: str
+    value: float
+    unit: str
+    conditions: str
+    source: str
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One model. ``always`` applies to every cluster, ``multi_node`` to those of more than one node; ``mtp`` is what turns
+    multi-token prediction on, for an operator to copy into ``serve.engine_args``."""
+
+    name: str
+    title: str
+    served_name: str
+    hardware: tuple[Hardware, ...]
+    shape: ModelShape
+    weights: Weights
+    tensor_parallel: TensorParallel
+    releases: Releases
+    always: Extras = field(default_factory=Extras)
+    multi_node: Extras = field(default_factory=Extras)
+    mtp: Extras = field(default_factory=Extras)
+    scenarios: tuple[Scenario, ...] = ()
+    references: tuple[Reference, ...] = ()
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+def profile_names() -> tuple[str, ...]:
+    """All shipped profiles, sorted."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+@cache
+def load_profile(name: str) -> Profile:
+    """The profile called ``name``. Raises ``ConfigError`` for an unknown name or a malformed file."""
+    if name not in profile_names():
+        raise ConfigError(f"model.profile: no profile is called {name!r}", hint=_hint(name))
+    path = FOLDER / f"{name}.yaml"
+    document = yamlio.load(path)
+    try:
+        profile = TypeAdapter(Profile).validate_python(document.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise document.error(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", first["loc"]) from error
+    if profile.name != name:
+        raise document.error(f"calls itself {profile.name!r}: name and file name must be the same", ["name"])
+    return profile
+
+
+def _hint(name: str) -> str:
+    close = did_you_mean(name, profile_names())
+    return f"{close} null (or no profile) serves any model with the general rules only"

@@ -1,0 +1,103 @@
+"""A server that answers as vLLM does, without a socket: what proof and verification are tested against."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from provision.http import Response
+from provision.serve.plan import LaunchPlan, Process
+
+NAME = "qwen3_next"
+
+
+def plan(engines: int = 1, argv: tuple[str, ...] = ("vllm", "serve")) -> LaunchPlan:
+    """A plan of ``engines`` engines, one process each."""
+    names = ["head", *(f"worker{n}" for n in range(1, engines))]
+    processes = tuple(
+        Process(name, f"atlas-{n + 1}", n, n, argv, {}, api_port=None if n else 8000, engines=(n,))
+        for n, name in enumerate(names)
+    )
+    return LaunchPlan(
+        "qnext", "data-parallel", "cpu", "i", "/m", NAME, processes, (), "head", "http://a:8000/v1", engines
+    )
+
+
+@dataclass
+class FakeServer:
+    """``engines`` take turns; those in ``deaf`` get no requests; ``said`` makes the content of a reply."""
+
+    engines: int = 1
+    deaf: tuple[int, ...] = ()
+    said: Callable[[str], Mapping[str, object]] = lambda prompt: {"content": "I am Qwen."}
+    usage: Mapping[str, int] = field(default_factory=lambda: {"completion_tokens": 4, "prompt_tokens": 9})
+    health: Response = field(default_factory=lambda: Response(200))
+    models: Mapping[str, object] = field(default_factory=lambda: {NAME: 4096})
+    failing: Response | None = None
+    counts: bool = True
+    key: str = ""
+    stream_tail: tuple[str, ...] = ("[DONE]",)
+    payloads: list[Mapping[str, object]] = field(default_factory=list)
+    lag: int = 0
+    """Looks at /metrics until what was generated shows."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._generated = [0] * self.engines
+        self._shown = [0] * self.engines
+        self._turn = 0
+        self._behind = 0
+
+    def get(self, path: str, *, timeout: float = 10.0, token: str = "") -> Response:
+        if path == "/health":
+            return self.health
+        if path == "/metrics":
+            return Response(200, self._metrics().encode())
+        if token != self.key:
+            return Response(401, b'{"error": "Unauthorized"}')
+        cards = [{"id": name, "max_model_len": length} for name, length in self.models.items()]
+        return Response(200, json.dumps({"data": cards}).encode())
+
+    def post(self, path: str, payload: object, *, timeout: float = 120.0, token: str = "") -> Response:
+        assert isinstance(payload, dict)
+        with self._lock:
+            self.payloads.append(payload)
+        if token != self.key:
+            return Response(401, b'{"error": "Unauthorized"}')
+        if payload["model"] not in self.models:
+            return Response(404, b'{"error": {"message": "The model does not exist.", "code": 404}}')
+        if self.failing:
+            return self.failing
+        self._generate()
+        message = self.said(payload["messages"][0]["content"])
+        choice = {"message": message, "finish_reason": "length"}
+        return Response(200, json.dumps({"model": NAME, "choices": [choice], "usage": self.usage}).encode())
+
+    def stream(self, path: str, payload: object, *, timeout: float = 120.0, token: str = "") -> Iterator[str]:
+        answer = self.post(path, payload, token=token)
+        if not answer.ok:
+            yield json.dumps({"error": {"message": answer.problem(), "code": answer.status}})
+            return
+        text = str(answer.json()["choices"][0]["message"].get("content", ""))
+        for piece in ("", text[:3], text[3:]):
+            yield json.dumps({"choices": [{"delta": {"content": piece}}]})
+        yield from self.stream_tail
+
+    def _generate(self) -> None:
+        with self._lock:
+            hearing = [engine for engine in range(self.engines) if engine not in self.deaf]
+            self._generated[hearing[self._turn % len(hearing)]] += 4
+            self._turn += 1
+            self._behind = self.lag
+
+    def _metrics(self) -> str:
+        with self._lock:
+            self._behind -= 1
+            if self._behind < 0:
+                self._shown = list(self._generated)
+        lines = [
+            f'vllm:generation_tokens_total{{engine="{e}",model_name="m"}} {n}.0' for e, n in enumerate(self._shown)
+        ]
+        return "# TYPE vllm:generation_tokens counter\n" + "\n".join(lines if self.counts else [])
