@@ -1,4 +1,4 @@
-"""The one way from logic to sinks: an event is stamped, its texts are redacted, and every sink sees it in the same order.
+"""The one way from logic to sinks: an event is stamped, its texts redacted, and every sink sees it in the same order.
 
 A sink that fails (a full disk under the run directory, a closed pipe) is let go with a note to the others: what happens
 on the nodes matters more than the account of it.

@@ -74,7 +74,7 @@ def checks() -> tuple[CheckSpec, ...]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """"did you mean …?" where a known name is near, else the list of what is known."""
+    """ "did you mean …?" where a known name is near, else the list of what is known."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     if near:

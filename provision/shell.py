@@ -11,8 +11,8 @@ _SAFE = re.compile(r"[A-Za-z0-9@%+:,./_-][A-Za-z0-9@%+=:,./_-]*\Z")
 def quote(value: object) -> str:
     """``value`` as one word that sh takes literally. Raises ``ValueError`` for a NUL, which no word can hold.
 
-    A leading ``=`` or an unquoted ``name=value`` in command position would mean something else; the first is quoted here, the
-    second is up to the caller, as it is a valid argument everywhere else.
+    A leading ``=`` or an unquoted ``name=value`` in command position would mean something else; the first is quoted
+    here, the second is up to the caller, as it is a valid argument everywhere else.
     """
     text = str(value)
     if "\0" in text:

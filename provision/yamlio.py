@@ -2,8 +2,8 @@
 
 Operators' files decide what happens to machines, so they are read by rules that hold no surprise:
 
-* Only the scalars of YAML 1.2's core schema are special: ``true`` and ``false``, ``null`` and ``~``, decimal, ``0o`` and ``0x``
-  integers, floats. ``no``, ``on``, ``22:22`` and ``2026-01-01`` are strings; ``0755`` is the number 755.
+* Only the scalars of YAML 1.2's core schema are special: ``true`` and ``false``, ``null`` and ``~``, decimal, ``0o``
+  and ``0x`` integers, floats. ``no``, ``on``, ``22:22`` and ``2026-01-01`` are strings; ``0755`` is the number 755.
 * A key given twice in a mapping is an error, not a silent loss of the first.
 * One document a file, UTF-8. Anchors, aliases and merge keys (``<<``) work; what they may blow up to is bounded.
 
@@ -35,7 +35,9 @@ _MAX_DEPTH = 100
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
+)
 _TAGS = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
@@ -317,7 +319,7 @@ def resolve(text: str) -> str | int | float | bool | None:
     if _INT.match(text):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if _FLOAT.match(text):
-        return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".n", "n").replace(".N", "N"))
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
 
 
@@ -327,29 +329,49 @@ def _kind(value: object) -> str:
 
 
 def _differs_in_yaml_1_1(text: str, value: object) -> bool:
-    resolver = yaml.resolver.Resolver()
-    tag = resolver.resolve(yaml.ScalarNode, text, (True, False))
+    resolvers = yaml.resolver.Resolver.yaml_implicit_resolvers
+    tag = next((tag for tag, form in resolvers.get(text[:1], ()) if form.match(text)), "tag:yaml.org,2002:str")
     try:
         other = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, text))
     except (yaml.YAMLError, ValueError):
         return True
-    same = other == value or (other != other and value != value)
-    return type(other) is not type(value) or not same
+    both_nan = other != other and value != value
+    return type(other) is not type(value) or (other != value and not both_nan)
 
 
 # ---- errors in plain words
 
 _PROBLEMS = (
     ("tab character", "a tab is used for indentation", "YAML is indented with spaces only"),
-    ("mapping values are not allowed", "a ':' is not allowed here", "quote a value that holds ': ', or correct the indentation"),
+    (
+        "mapping values are not allowed",
+        "a ':' is not allowed here",
+        "quote a value that holds ': ', or correct the indentation",
+    ),
     ("could not find expected ':'", "a key without its ':'", "write key: value; quote a text that spans lines"),
-    ("did not find expected key", "this line does not fit what stands above it", "correct the indentation, or quote the value"),
-    ("did not find expected '-'", "this line does not fit the list above it", "begin each item with '- ' in the same column"),
+    (
+        "did not find expected key",
+        "this line does not fit what stands above it",
+        "correct the indentation, or quote the value",
+    ),
+    (
+        "did not find expected '-'",
+        "this line does not fit the list above it",
+        "begin each item with '- ' in the same column",
+    ),
     ("did not find expected ',' or ']'", "a '[' is not closed", "close the list with ']'"),
-    ("did not find expected ',' or '}'", "a '{' is not closed", "close the mapping with '}'; quote a value that begins with {{"),
+    (
+        "did not find expected ',' or '}'",
+        "a '{' is not closed",
+        "close the mapping with '}'; quote a value that begins with {{",
+    ),
     ("did not find expected node content", "a value is missing here", "close what was opened with '[' or '{'"),
     ("unexpected end of stream", "a quote is not closed", "close it with the same quote"),
-    ("unknown escape character", "an unknown escape after '\\'", "in double quotes write \\\\ for a backslash, or use single quotes"),
+    (
+        "unknown escape character",
+        "an unknown escape after '\\'",
+        "in double quotes write \\\\ for a backslash, or use single quotes",
+    ),
     ("expected <document start>", "something stands after the end of the document", "one document a file"),
 )
 
@@ -390,7 +412,11 @@ def _reader_error(text: str, file: str) -> ConfigError:
     found = _UNPRINTABLE.search(text)
     where = _place(file, text[: found.start()] if found else "")
     name = f"#x{ord(found.group()):04x}" if found else "?"
-    return ConfigError(f"the control character {name} is not allowed", where=where, hint="remove it, or write it as \\xNN in double quotes")
+    return ConfigError(
+        f"the control character {name} is not allowed",
+        where=where,
+        hint="remove it, or write it as \\xNN in double quotes",
+    )
 
 
 def _place(file: str, before: str) -> Position:

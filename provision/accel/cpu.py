@@ -12,8 +12,9 @@ from provision.accel.protocol import ContainerRecipe, SourceKind
 from provision.inventory.model import Hardware
 
 KV_CACHE_GIB = "1"
-"""``VLLM_CPU_KVCACHE_SPACE``, GiB a rank. vLLM itself would take a share of all memory, which two ranks on a small machine
-cannot both have. One GiB holds the whole context of the tiny models that CPU clusters are for; set another in serve.env."""
+"""``VLLM_CPU_KVCACHE_SPACE``, GiB a rank. vLLM itself would take a share of all memory, which two ranks on a small
+machine cannot both have. One GiB holds the whole context of the tiny models that CPU clusters are for; set another in
+serve.env."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What serving must know of a kind of hardware: its devices, its environment and how a container gets at it.
 
-One ``Accelerator`` a kind; ``accelerator`` finds it by the inventory's ``hardware``. Everything here is plain values, so the
-layouts, the launch scripts and the checks are computed with no node touched.
+One ``Accelerator`` a kind; ``accelerator`` finds it by the inventory's ``hardware``. Everything here is plain values,
+so the layouts, the launch scripts and the checks are computed with no node touched.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ SourceKind = Literal["file", "dir", "other", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A bind mount. ``kind`` is what ``source`` must be: Docker makes an empty folder of a source that is missing, which
-    later reads as ``npu-smi: Is a directory``. An ``optional`` source is mounted where it exists."""
+    """A bind mount. ``kind`` is what ``source`` must be: Docker makes an empty folder of a source that is missing,
+    which later reads as ``npu-smi: Is a directory``. An ``optional`` source is mounted where it exists."""
 
     source: str
     target: str
@@ -60,7 +60,8 @@ class Accelerator(Protocol):
 
     @property
     def default_devices(self) -> tuple[int, ...]:
-        """davinci numbers a standard server has: what is assumed while no node has been looked at. Empty: no devices."""
+        """davinci numbers a standard server has: what is assumed while no node has been looked at. Empty: no
+        devices."""
 
     @property
     def device_bytes(self) -> int:
@@ -88,8 +89,8 @@ class Accelerator(Protocol):
         """Variables that carry the node's own network interface: name to the prefix its value takes."""
 
     def recipe(self, devices: Sequence[int], sources: Mapping[str, SourceKind] | None = None) -> ContainerRecipe:
-        """What a container with these devices needs. ``sources``: what stands at the mount sources on the node, where it
-        has been looked at; None leaves optional mounts to be decided on the node by the launch script."""
+        """What a container with these devices needs. ``sources``: what stands at the mount sources on the node, where
+        it has been looked at; None leaves optional mounts to be decided on the node by the launch script."""
 
     def mount_sources(self) -> tuple[str, ...]:
         """Paths on a node that ``recipe`` wants to know of."""

@@ -43,7 +43,7 @@ def _names(kind: str) -> list[str]:
 
     if kind == "playbook":
         from provision.cli.main import playbook_folders
-        from provision.engine.load import playbooks
+        from provision.engine.header import playbooks
 
         return sorted(playbooks(playbook_folders()))
     if kind == "profile":
@@ -78,7 +78,7 @@ def _check(name: str) -> str:
 
 def _playbook(name: str) -> str:
     from provision.cli.main import playbook_folders
-    from provision.engine.load import playbooks, read_header
+    from provision.engine.header import playbooks, read_header
 
     path = playbooks(playbook_folders())[name]
     return f"{read_header(path).summary}\n\n{path}:\n{path.read_text()}"

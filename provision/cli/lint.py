@@ -23,7 +23,8 @@ def command(inventory_path: Path, as_json: bool) -> int:
     """
     from provision.checks.runner import run_static
     from provision.cli.main import playbook_folders
-    from provision.engine.load import load_playbook, playbooks
+    from provision.engine.header import playbooks
+    from provision.engine.load import load_playbook
     from provision.facts.kinds import as_data
 
     inventory, _ = load_hosts(inventory_path, None)

@@ -53,7 +53,7 @@ class Commands(click.Group):
     """Built-ins by name, then playbooks by file name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from provision.engine.load import playbooks
+        from provision.engine.header import playbooks
 
         return sorted({*BUILT_IN, *playbooks(playbook_folders())})
 
@@ -62,7 +62,7 @@ class Commands(click.Group):
             module, _ = BUILT_IN[cmd_name]
             command: click.Command = importlib.import_module(module).command
             return command
-        from provision.engine.load import playbooks
+        from provision.engine.header import playbooks
 
         path = playbooks(playbook_folders()).get(cmd_name)
         if path is None:
@@ -81,7 +81,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from provision.engine.load import playbooks, read_header
+        from provision.engine.header import playbooks, read_header
 
         rows = [(name, text) for name, (_, text) in BUILT_IN.items()]
         rows += [(name, read_header(path).summary) for name, path in playbooks(playbook_folders()).items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -43,7 +44,7 @@ def command(kind: str | None, file: Path | None, as_list: bool, as_json: bool) -
 
 def _read(file: Path) -> str:
     if str(file) == "-":
-        return click.get_binary_stream("stdin").read().decode("utf-8", "replace")
+        return sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
         return file.read_bytes().decode("utf-8", "replace")
     except OSError as error:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.cli.options import forks_option, inventory_option, limit_option, print_json, verbose_option
-from provision.engine.load import Header, Param, read_header
+from provision.engine.grammar import Header, Param
+from provision.engine.header import read_header
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def _run(
     from provision.cli.options import load_hosts
     from provision.cli.report import as_data
     from provision.emitter import Emitter
-    from provision.engine.load import load_playbook, resolve_params
+    from provision.engine.header import resolve_params
+    from provision.engine.load import load_playbook
     from provision.engine.run import RunOptions, execute
     from provision.render.output import sink
     from provision.store.run_directory import RunDirectory

@@ -13,9 +13,10 @@ from provision.errors import ProofFailed
 
 @click.command("verify", short_help="Ask the running cluster a set of questions and report which it answers rightly.")
 @node_options
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds for each request.")
+@click.option("--only", multiple=True, metavar="CASE", help="Only this case; may be repeated.")
+@click.option("--strict", is_flag=True, help="A warning fails too.")
 @json_option
-def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, timeout: float, as_json: bool) -> int:
+def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, only: tuple[str, ...], strict: bool, as_json: bool) -> int:
     """Ask the running cluster: model id and length, a chat, streaming, determinism, sense, every engine, errors.
 
     Exit status 1 where a case fails; a case that only warns does not.
@@ -24,7 +25,7 @@ def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, t
     Example:
       qnext-provision verify -i cluster.yaml
     """
-    from provision.evaluate.verify import verify
+    from provision.evaluate.verify import failed, verify
     from provision.facts.kinds import as_data
     from provision.serve import launch
 
@@ -41,11 +42,11 @@ def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, t
             raise ProofFailed(
                 f"{planned.plan.endpoint} does not answer", node=node.name, hint=f"qnext-provision up -i {inventory_path}"
             )
-        results = verify(http, planned.plan, token=planned.token, timeout=timeout)
+        results = verify(http, planned.plan, token=planned.token, only=only)
     if as_json:
         print_json({"endpoint": planned.plan.endpoint, "cases": [as_data(r) for r in results]})
     else:
         for result in results:
             mark = "ok" if result.ok else result.level
             click.echo(f"{mark:5} {result.name:24} {result.seconds:6.1f} s  {result.detail}")
-    return 1 if any(not r.ok and r.level == "fail" for r in results) else 0
+    return 1 if failed(results, strict=strict) else 0

@@ -7,6 +7,7 @@ them, since the process that ended is often only the one that noticed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from provision.diagnose.first_cause import Cause, ProcessLog, first_cause
 from provision.errors import LaunchFailed, ProofFailed, ProvisionError
@@ -15,8 +16,13 @@ from provision.node import Cluster, Node
 from provision.serve import launch
 from provision.serve.plan import LaunchPlan, Process
 
+E = TypeVar("E", LaunchFailed, ProofFailed)
+
 SHOWN = 12
 """Lines of the first cause's log that an operator sees at once; the rest is in the run directory."""
+
+
+_EVERYWHERE = "the logs of every process are in the run directory, under logs/"
 
 
 def ended(cluster: Cluster, process: Process, container: Container | None) -> LaunchFailed:
@@ -26,18 +32,21 @@ def ended(cluster: Cluster, process: Process, container: Container | None) -> La
     else:
         oom = ", killed for lack of memory" if container.oom_killed else ""
         how = f"{process.name} {container.state} with exit status {container.exit_code}{oom}"
-    return LaunchFailed(**_told(how, process.node, gather(cluster), process.name))
+    return _told(LaunchFailed, how, process.node, gather(cluster), process.name)
 
 
 def not_ready(cluster: Cluster, process: Process, reason: str) -> LaunchFailed:
     """The error for a process that runs and does not get ready."""
-    return LaunchFailed(**_told(f"{process.name} is not ready: {reason}", process.node, gather(cluster), process.name))
+    how = f"{process.name} is not ready: {reason}"
+    return _told(LaunchFailed, how, process.node, gather(cluster), process.name)
 
 
 def not_generating(cluster: Cluster, plan: LaunchPlan, error: ProofFailed) -> ProofFailed:
     """The error for a cluster that runs and does not generate."""
     head = plan.process(plan.head)
-    return ProofFailed(**_told(f"{head.name} does not generate: {error.message}", head.node, gather(cluster), head.name))
+    return ProofFailed(
+        **_told(f"{head.name} does not generate: {error.message}", head.node, gather(cluster), head.name)
+    )
 
 
 def gather(cluster: Cluster) -> list[ProcessLog]:
@@ -51,46 +60,37 @@ def _logs_of(node: Node) -> list[ProcessLog]:
         value = node.get(Containers(node.settings.cluster))
     except ProvisionError as error:
         return [ProcessLog(node=node.name, process="", text=f"logs could not be read: {error}")]
-    logs = []
     for name, text in texts.items():
         node.keep(f"{name}.log", text)
-        container = value.process(name)
-        logs.append(
-            ProcessLog(
-                node=node.name,
-                process=name,
-                text=text,
-                exit_code=container.exit_code if container and not container.running else None,
-                rank=container.rank if container else None,
-            )
-        )
-    return logs
+    return [_log(node.name, name, text, value.process(name)) for name, text in texts.items()]
 
 
-def _told(how: str, node: str, logs: Sequence[ProcessLog], process: str) -> dict[str, str]:
-    """Arguments of the error: one sentence, the place of the first cause, its lines and its remedy."""
-    cause = first_cause(logs)
+def _log(node: str, process: str, text: str, container: Container | None) -> ProcessLog:
+    if container is None:
+        return ProcessLog(node, process, text)
+    status = None if container.running else container.exit_code
+    return ProcessLog(node, process, text, status, container.rank or 0, container.oom_killed)
+
+
+def _told(kind: type[E], how: str, node: str, logs: Sequence[ProcessLog], process: str) -> E:
+    """The error: one sentence, the place of the first cause, its lines and its remedy."""
+    cause = first_cause(sorted(logs, key=lambda log: log.rank))
     if cause is None:
-        return {"message": how, "node": node, "evidence": _tail(logs, node, process), "hint": _everywhere()}
+        return kind(how, node=node, evidence=_tail(logs, node, process), hint=_EVERYWHERE)
     elsewhere = f" (first on {cause.node}, {cause.process})" if (cause.node, cause.process) != (node, process) else ""
-    return {
-        "message": f"{how}; first cause: {cause.title}{elsewhere}",
-        "node": node,
-        "evidence": _evidence(cause, logs),
-        "hint": cause.remedy or _everywhere(),
-    }
+    return kind(
+        f"{how}; first cause: {cause.title}{elsewhere}",
+        node=cause.node,
+        evidence=_evidence(cause, logs),
+        hint=cause.remedy or _EVERYWHERE,
+    )
 
 
 def _evidence(cause: Cause, logs: Sequence[ProcessLog]) -> str:
-    lines = [f"{cause.node} {cause.process}: {cause.line}"]
-    tail = _tail(logs, cause.node, cause.process)
-    return "\n".join([*lines, *(t for t in tail.splitlines() if cause.line.strip() not in t)])
+    told = cause.excerpt or cause.line or _tail(logs, cause.node, cause.process)
+    return "\n".join([f"{cause.process} on {cause.node}:", told, *cause.followers])
 
 
 def _tail(logs: Sequence[ProcessLog], node: str, process: str) -> str:
     text = next((log.text for log in logs if (log.node, log.process) == (node, process)), "")
     return "\n".join(text.rstrip().splitlines()[-SHOWN:])
-
-
-def _everywhere() -> str:
-    return "the logs of every process are in the run directory, under logs/"

@@ -45,10 +45,11 @@ class Watch:
                 self._busy.pop(node, None)
 
     def heard(self, node: str) -> None:
-        """Progress of ``node`` was shown just now."""
+        """Progress of ``node`` was shown just now; the cluster (its name is "") is heard through its nodes."""
         with self._lock:
-            if node in self._busy:
-                self._busy[node].heard = clock.monotonic()
+            for name in (node, ""):
+                if name in self._busy:
+                    self._busy[name].heard = clock.monotonic()
 
     def run(self, stop: Event) -> None:
         """Speak up until ``stop`` is set. Meant for a thread."""
@@ -67,11 +68,12 @@ class Watch:
                     silent.setdefault(waiting.task, []).append(node)
                     longest[waiting.task] = max(longest.get(waiting.task, 0.0), moment - waiting.since)
         for task, nodes in silent.items():
-            text = f"waiting for {_some(nodes)}: {task}, {longest[task]:.0f} s"
+            text = f"waiting for {some(nodes)}: {task}, {longest[task]:.0f} s"
             self.emitter.emit(Progressed(node=nodes[0] if len(nodes) == 1 else "", task=task, text=text))
 
 
-def _some(nodes: list[str]) -> str:
+def some(nodes: list[str]) -> str:
+    """A few nodes by name, the rest by number; "" is the cluster."""
     named = [node for node in nodes if node] or ["the cluster"]
     more = len(named) - _NAMED
     return ", ".join(named[:_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -79,7 +81,7 @@ def _some(nodes: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """``planning``: nothing may be performed. ``stop`` is set when the operator asks to stop. ``forks``: nodes at once."""
+    """``planning``: nothing may be performed. ``stop``: set to stop the run. ``forks``: nodes at a time."""
 
     emitter: Emitter
     watch: Watch
@@ -91,4 +93,6 @@ class Context:
     def check_stop(self) -> None:
         """Raise ``Interrupted`` where the operator has asked to stop."""
         if self.stop.is_set():
-            raise Interrupted("stopped by the operator", hint="run the same command again: it goes on from what is there")
+            raise Interrupted(
+                "stopped by the operator", hint="run the same command again: it goes on from what is there"
+            )

@@ -1,7 +1,7 @@
 """A loaded playbook, as frozen values, and the closed list of words it may be written with.
 
-The words are Ansible's and mean what they mean there; no other exists. ``Text`` is a value as it was written, with its
-place: whether it holds a template is decided where it is rendered, so nothing is ever rendered twice.
+The words are Ansible's and mean what they mean there; no other exists. Values that may hold templates stay
+``yamlio.Node`` trees, as they were written and with their places: they are rendered where they are used, once.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from provision.errors import Position
+from provision.yamlio import Node
 
 if TYPE_CHECKING:
-    from provision.modules.base import ModuleSpec
+    from provision.modules.base import ModuleArgs, ModuleSpec
 
-FILE_WORDS = frozenset({"summary", "params", "plays"})
+FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "whole", "unreachable", "plays"})
 PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required"})
 PLAY_WORDS = frozenset(
     {
@@ -63,14 +64,6 @@ DELAY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A value as the playbook has it: scalar, list or mapping of scalars, with the place it stands at."""
-
-    value: object
-    where: Position
-
-
-@dataclass(frozen=True, slots=True)
 class Param:
     """A parameter of a playbook: an option of its subcommand."""
 
@@ -85,41 +78,54 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a playbook says of itself: enough for ``--help``, read without loading the rest. ``doc`` is its leading comment."""
+    """What a playbook says of itself: enough for ``--help``, read without loading the rest; ``doc`` is its top comment.
+
+    ``confirm``: the cluster's name must be typed first. ``lint``: the layout is judged offline before any connection.
+    ``whole``: it concerns the layout as a whole, so ``--limit`` may not cut hosts off. ``unreachable``: whether hosts
+    that can't be reached end the run before anything changes, or the others go on.
+    """
 
     name: str
     path: Path
     summary: str
     doc: str
     params: tuple[Param, ...]
+    confirm: bool = False
+    lint: bool = False
+    whole: bool = False
+    unreachable: Literal["stop", "continue"] = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Whose parameters a play sees. An imported file's play has the bindings that the import gave, made in ``parent``."""
+    """Whose parameters a play sees: of an imported file those that the import binds, evaluated in ``parent``."""
 
     header: Header
-    bindings: Mapping[str, Text] = field(default_factory=dict)
-    when: Text | None = None
+    bindings: Mapping[str, Node] = field(default_factory=dict)
+    when: Node | None = None
     parent: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One use of a module. ``notify`` names handlers; ``timeout`` and ``delay`` are seconds."""
+    """One use of a module. ``notify`` names handlers; ``timeout`` and ``delay`` are seconds.
+
+    ``static`` are the arguments, validated, where none of them holds a template.
+    """
 
     name: str
     module: ModuleSpec
-    args: Mapping[str, Text]
+    args: Mapping[str, Node]
     where: Position
-    when: Text | None = None
-    loop: Text | None = None
+    static: ModuleArgs | None = None
+    when: Node | None = None
+    loop: Node | None = None
     register: str = ""
-    until: Text | None = None
+    until: Node | None = None
     retries: int = 0
     delay: float = DELAY
     timeout: float | None = None
-    hosts: Text | None = None
+    hosts: Node | None = None
     notify: tuple[str, ...] = ()
     ignore_errors: bool = False
     tags: tuple[str, ...] = ()
@@ -131,15 +137,15 @@ class Play:
     """Tasks for a choice of nodes. ``serial`` holds batch sizes, as numbers or percentages, the last one repeating."""
 
     name: str
-    hosts: Text
+    hosts: Node
     frame: Frame
     where: Position
     tasks: tuple[Task, ...] = ()
     handlers: tuple[Task, ...] = ()
     rescue: tuple[Task, ...] = ()
-    vars: Mapping[str, Text] = field(default_factory=dict)
-    loop: Text | None = None
-    when: Text | None = None
+    vars: Mapping[str, Node] = field(default_factory=dict)
+    loop: Node | None = None
+    when: Node | None = None
     serial: tuple[int | str, ...] = ()
     max_fail_percentage: float | None = None
     tags: tuple[str, ...] = ()

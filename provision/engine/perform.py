@@ -40,7 +40,11 @@ def plan(action: Action, view: NodeView) -> PlannedResult:
     """Tell what would be done; what it affects becomes unknown."""
     view.context.emitter.emit(
         ActionPlanned(
-            node=view.name, task=view.task, label=action.label, detail=detail(action), diff=_diff_if_wanted(action, view)
+            node=view.name,
+            task=view.task,
+            label=action.label,
+            detail=detail(action),
+            diff=_diff_if_wanted(action, view),
         )
     )
     view.affected(action.label, action.affects)
@@ -130,14 +134,12 @@ def _copied(label: str, told: str, kind: str, copy: Callable[[], None], view: No
 
 
 def _remove(action: Remove, view: NodeView) -> Result:
-    result = view.command(
-        removal(action.path), deadline=REMOVE_DEADLINE, label=action.label, become=action.become
-    )
+    result = view.command(removal(action.path), deadline=REMOVE_DEADLINE, label=action.label, become=action.become)
     return result.check(node=view.name, hint=f"remove {action.path} by hand and run again")
 
 
 def removal(path: str) -> str:
-    """The script that removes ``path``. Raises ``ProvisionError`` for what nobody may want gone: ``/``, ``/var``, ``a/../b``."""
+    """The script that removes ``path``. Raises ``ProvisionError`` for ``/``, ``/var``, ``a/b`` and ``/a/../b``."""
     parts = PurePosixPath(path).parts
     if not path.startswith("/") or len(parts) < 3 or ".." in parts:
         raise ProvisionError(f"refused to remove {path!r}: not an absolute path at least two folders deep")
@@ -148,7 +150,9 @@ def _job(action: Job, view: NodeView) -> Result:
     def progress(moved: JobProgress) -> None:
         view.progress(moved)
 
-    result = run_job(view.transport, action, state_dir=_jobs(view), deadline=view.within(action.deadline), progress=progress)
+    result = run_job(
+        view.transport, action, state_dir=_jobs(view), deadline=view.within(action.deadline), progress=progress
+    )
     view.told(result, action.script, "job")
     return result.check(node=view.name, hint=action.hint)
 

@@ -13,11 +13,11 @@ from provision import clock
 from provision.engine import gather, scope, select, step
 from provision.engine.fanout import fan_out
 from provision.engine.grammar import Play, Task
-from provision.engine.outcome import StepResult, registered
+from provision.engine.outcome import StepResult, refusal, registered
 from provision.engine.state import Failure, Slot, State
 from provision.engine.view import NodeView
-from provision.errors import Interrupted, ProvisionError, Unknown, Unreachable
-from provision.events import Note, PlayEnded, PlayStarted, TaskStarted
+from provision.errors import Interrupted, ProvisionError, Unreachable
+from provision.events import Note, PlayEnded, PlayStarted, Status, TaskStarted
 
 
 def run_play(index: int, play: Play, state: State) -> None:
@@ -89,7 +89,7 @@ class _Batch:
     def run(self) -> None:
         course = _Course(dict(self.views), {})
         for number, task in enumerate(self.play.tasks):
-            if course.going and scope.task_selected(self.play, task, self.state):
+            if course.going and select.tagged(self.play, task, self.state.tags, self.state.skip_tags):
                 self._want((self.index, number))
                 self._task(task, course)
                 self._limit(course)
@@ -190,14 +190,14 @@ class _Batch:
         if task.register:
             self.state.register(node, task.register, registered(result))
 
-    def _names(self, view: NodeView, course: _Course) -> Mapping[str, object]:
-        names = scope.names(self.play, self.state, view, self.item, tuple(self.views))
-        return {**names, **course.extra.get(view.name, {})}
+    def _names(self, view: NodeView, course: _Course) -> scope.Names:
+        item = {**self.item, **course.extra.get(view.name, {})}
+        return scope.names(self.play, self.state, view, item, tuple(self.views))
 
     # ---- after the tasks
 
     def _handlers(self, course: _Course) -> None:
-        """Each notified handler once, in the order they are written, on the nodes that asked for it and did not fail."""
+        """Each notified handler once, in the order of the file, on the nodes that asked for it and did not fail."""
         for handler in self.play.handlers:
             nodes = course.notified.get(handler.name, [])
             views = {node: course.live[node] for node in nodes if node in course.live}
@@ -211,7 +211,7 @@ class _Batch:
 
     def _rescue(self, course: _Course) -> set[str]:
         """Run ``rescue`` on the nodes that failed; the names of those on which it ended well."""
-        failures = {node: failure for node, failure in self._failed(course).items() if _rescuable(failure)}
+        failures = {node: failure for node, failure in self._failed(course).items() if _rescuable(node, failure)}
         if not (self.play.rescue and failures) or self.state.context.stop.is_set():
             return set()
         extra = {node: {"failure": failure} for node, failure in failures.items()}
@@ -252,12 +252,13 @@ def _ignored(task: Task, result: StepResult) -> bool:
     return task.ignore_errors and not isinstance(result.error, Unreachable | Interrupted)
 
 
-def _shown(task: Task, result: StepResult) -> str | None:
+def _shown(task: Task, result: StepResult) -> Status | None:
     return "warned" if result.failed and _ignored(task, result) else None
 
 
-def _rescuable(failure: Failure) -> bool:
-    return not isinstance(failure.error, Unreachable | Interrupted)
+def _rescuable(node: str, failure: Failure) -> bool:
+    """Not the node that can't be talked to; the others of a cluster that failed by it are."""
+    return not (isinstance(failure.error, Unreachable) and failure.node == node)
 
 
 def _blamed(result: StepResult) -> set[str]:
@@ -273,15 +274,11 @@ def _about(result: StepResult, node: str, changed: int) -> StepResult:
     own = [finding for finding in result.findings if finding.level == "fail" and finding.node == node]
     if not own:
         return replace(result, changed=changed)
-    error = step.refused(own, node)
+    error = refusal(own, node)
     return replace(result, changed=changed, message=error.message, error=error)
 
 
-def _own_status(result: StepResult, changed: int) -> str:
+def _own_status(result: StepResult, changed: int) -> Status:
     if result.status == "changed" and not changed:
         return "ok"
     return result.status
-
-
-__all__ = ["run_play"]
-_ = Unknown

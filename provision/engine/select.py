@@ -13,7 +13,7 @@ SPECIAL_TAGS = ("always", "never")
 
 
 def batches(nodes: Sequence[T], serial: Sequence[int | str]) -> Iterator[Sequence[T]]:
-    """``nodes`` in batches of ``serial``: counts or percentages of all, the last one repeating; one batch without any."""
+    """``nodes`` in batches of ``serial``: counts or percentages of all, the last repeating; without any, one batch."""
     sizes = [_size(entry, len(nodes)) for entry in serial] or [max(len(nodes), 1)]
     start = 0
     for turn in range(len(nodes)):
@@ -31,7 +31,10 @@ def _size(entry: int | str, count: int) -> int:
 
 
 def tagged(play: Play, task: Task, tags: Iterable[str], skip_tags: Iterable[str]) -> bool:
-    """Whether ``--tags`` and ``--skip-tags`` let a task run; ``always``, ``never``, ``all``, ``tagged`` and ``untagged`` as in Ansible."""
+    """Whether ``--tags`` and ``--skip-tags`` let a task run.
+
+    ``always``, ``never``, ``all``, ``tagged`` and ``untagged`` are special, as in Ansible.
+    """
     own = {*play.tags, *task.tags}
     return _wanted(own, set(tags)) and not _skipped(own, set(skip_tags))
 

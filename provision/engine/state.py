@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provision.engine.context import Context
 from provision.engine.grammar import Frame, Play, Playbook, Task
 from provision.engine.outcome import Registered, StepResult
 from provision.engine.view import NodeView
-from provision.errors import Interrupted, ProvisionError
+from provision.errors import ProvisionError
 from provision.events import Found, Status, TaskEnded
 from provision.facts.base import Fact
 from provision.inventory.model import Inventory
@@ -55,7 +55,7 @@ class Failure:
 
 @dataclass(slots=True)
 class State:
-    """Everything that changes while a run goes on. Tasks end in the threads of their nodes; what they write is per node."""
+    """Everything that changes while a run goes on. Tasks end in their nodes' threads; what they write is per node."""
 
     playbook: Playbook
     inventory: Inventory
@@ -70,6 +70,9 @@ class State:
     facts: dict[str, str] = field(default_factory=dict)
     next: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
+    unreachable: dict[str, ProvisionError] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
     over: bool = False
 
     def live(self) -> list[NodeView]:
@@ -134,13 +137,10 @@ class State:
             )
 
     def contribute(self, result: StepResult) -> None:
-        """Take what modules have for the end of the run: ``summary`` lines and ``next`` commands in their data."""
+        """Take what modules have for the end of the run: ``summary`` lines and ``next`` commands."""
         for outcome in result.outcomes:
-            summary, commands = outcome.data.get("summary"), outcome.data.get("next")
-            if isinstance(summary, Mapping):
-                self.facts.update({str(key): str(value) for key, value in summary.items()})
-            if isinstance(commands, Iterable) and not isinstance(commands, str):
-                self.next += [str(command) for command in commands if str(command) not in self.next]
+            self.facts.update(outcome.summary)
+            self.next += [command for command in outcome.next if command not in self.next]
 
 
 _RANKED = (130, 4, 5, 2, 3, 1, 6)
@@ -151,7 +151,3 @@ def exit_code(errors: Iterable[ProvisionError]) -> int:
     """The exit code that stands for all these errors; 0 for none."""
     codes = {error.exit_code for error in errors}
     return next((code for code in _RANKED if code in codes), 1 if codes else 0)
-
-
-
-

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from inspect import isgenerator
 from typing import Any, TypeVar
 
 from provision import clock
@@ -19,6 +18,7 @@ from provision.engine.context import Context
 from provision.engine.fanout import fan_out
 from provision.engine.grammar import Task
 from provision.engine.outcome import StepResult, ended, failed, gathered, registered
+from provision.engine.scope import Names
 from provision.engine.view import ClusterView, NodeView
 from provision.errors import Interrupted, ProvisionError, Unknown
 from provision.facts.base import Fact
@@ -27,7 +27,6 @@ from provision.results import ActionResult
 
 A = TypeVar("A")
 B = TypeVar("B")
-Names = Mapping[str, object]
 
 
 @dataclass(slots=True)
@@ -73,7 +72,9 @@ def _step(task: Task, subject: Subject, drive: Drive) -> StepResult:
     def body() -> StepResult:
         if task.loop is None:
             return _item(task, subject, drive)
-        return gathered([_item(task, replace(subject, names=names), drive) for names in _items(task, subject)])
+        return gathered(
+            [_item(task, replace(subject, names=names, changed=0), drive) for names in _items(task, subject)]
+        )
 
     with _timed(task, subject):
         result = _guarded(body, task, subject)
@@ -83,7 +84,7 @@ def _step(task: Task, subject: Subject, drive: Drive) -> StepResult:
 def _items(task: Task, subject: Subject) -> Iterator[Names]:
     assert task.loop is not None
     for item in scope.items(task.loop, subject.names):
-        yield {**subject.names, "item": item}
+        yield subject.names.near({"item": item})
 
 
 @contextmanager
@@ -104,7 +105,6 @@ def _item(task: Task, subject: Subject, drive: Drive) -> StepResult:
     args = scope.arguments(task, subject.names)
     tries = task.retries + 1
     for attempt in range(tries):
-        subject.changed = 0
         result = _guarded(lambda: _attempt(task, args, subject, drive), task, subject)
         if _good(task, result, subject) or subject.context.planning or isinstance(result.error, Interrupted):
             break
@@ -130,7 +130,7 @@ def _settled(task: Task, result: StepResult, subject: Subject) -> StepResult:
     """The last try's result: a failure where ``until`` never held, unknown where a plan does not wait for it."""
     if task.until is None or _good(task, result, subject) or result.failed:
         return result
-    condition = scope.source(task.until)
+    condition = scope.condition(task.until)
     if subject.context.planning:
         return replace(result, status="unknown", message=f"would wait until {condition}")
     message = f"after {task.retries + 1} tries it still does not hold that {condition}"
@@ -139,7 +139,7 @@ def _settled(task: Task, result: StepResult, subject: Subject) -> StepResult:
 
 
 def _with_own(task: Task, result: StepResult, subject: Subject) -> Names:
-    return {**subject.names, task.register: registered(result)} if task.register else subject.names
+    return subject.names.near({task.register: registered(result)}) if task.register else subject.names
 
 
 def _before_next_try(task: Task, args: ModuleArgs, subject: Subject, text: str) -> None:
@@ -210,8 +210,8 @@ def _drive(run: Generator[A, B, Outcome | None] | Outcome | None, act: Callable[
 
     A ``run`` without a ``yield`` is a plain function whose value is the outcome.
     """
-    if not isgenerator(run):
-        return run  # type: ignore[return-value]
+    if not isinstance(run, Generator):
+        return run
     try:
         action = next(run)
         while True:

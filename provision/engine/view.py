@@ -7,7 +7,7 @@ action makes it unknown instead, because what is not performed cannot be looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -76,10 +76,15 @@ class NodeView:
         with self._lock:
             self._probe(facts)
 
+    def lacks(self, facts: Iterable[Fact[object]]) -> bool:
+        """Whether one of these must be observed before it can be used."""
+        return any(self._missing(fact) for fact in facts)
+
     def ensure(self, facts: Iterable[Fact[object]]) -> None:
         """Observe those that are not known yet, and with them all that is ``wanted``. One exec, or none."""
+        facts = tuple(facts)
         with self._lock:
-            if any(self._missing(fact) for fact in facts):
+            if self.lacks(facts):
                 self._probe([fact for fact in dict.fromkeys([*facts, *self.wanted]) if self._missing(fact)])
 
     def forget(self, facts: Iterable[Fact[object]]) -> None:
@@ -92,6 +97,12 @@ class NodeView:
         """See ``Node.read``."""
         self._require_looking()
         return self.command(script, deadline=deadline, label=label or "read")
+
+    def stream(self, script: str) -> Iterator[str]:
+        """See ``Node.stream``."""
+        self._require_looking()
+        for line in self.transport.stream(script):
+            yield line.decode("utf-8", "replace").rstrip("\n")
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
         """See ``Node.http``."""
@@ -110,13 +121,9 @@ class NodeView:
         """See ``Node.keep``."""
         self.context.emitter.emit(Kept(node=self.name, name=name, text=text))
 
-    def command(
-        self, script: str, *, deadline: float, label: str, input: bytes = b"", become: bool = True
-    ) -> Result:
+    def command(self, script: str, *, deadline: float, label: str, input: bytes = b"", become: bool = True) -> Result:
         """Run a script, within the task's time, and tell of it."""
-        result = self.transport.run(
-            script, deadline=self.within(deadline), input=input, become=become, label=label
-        )
+        result = self.transport.run(script, deadline=self.within(deadline), input=input, become=become, label=label)
         self.told(result, script)
         return result
 
@@ -144,7 +151,9 @@ class NodeView:
                     self._unknown.setdefault(name, label)
             else:
                 self._known = {
-                    fact: value for fact, value in self._known.items() if affects is not None and fact.name not in affects
+                    fact: value
+                    for fact, value in self._known.items()
+                    if affects is not None and fact.name not in affects
                 }
 
     def within(self, deadline: float) -> float:

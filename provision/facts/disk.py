@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from provision.facts.base import Fact
 from provision.facts.reading import Section, complaints, integer, sections
 from provision.results import Result
+from provision.shell import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Disk(Fact[DiskValue]):
     paths: tuple[str, ...] = ("/",)
 
     def script(self) -> str:
-        return _LOOK + "".join(f"look {shlex.quote(path)}\n" for path in self.paths)
+        return _LOOK + "".join(f"look {quote(path)}\n" for path in self.paths)
 
     def parse(self, raw: Result) -> DiskValue:
         found = {" ".join(s.words): _folder(s) for s in sections(raw.stdout)}

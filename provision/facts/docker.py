@@ -5,11 +5,24 @@ That docker is missing, or that its daemon refuses us, is a value: only the one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.facts.base import Fact
+from provision.facts.reading import Json, complaints, integer, section, sections
+from provision.results import Result
+from provision.shell import quote
+
+CONTAINER_FORMAT = (
+    '{"Id":{{json .Id}},"Name":{{json .Name}},"Image":{{json .Image}},"Created":{{json .Created}},'
+    '"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Ref":{{json .Config.Image}},'
+    '"Labels":{{json .Config.Labels}},"Privileged":{{json .HostConfig.Privileged}},'
+    '"Devices":{{json .HostConfig.Devices}}} @env {{json .Config.Env}}'
+)
+"""What is asked of ``docker inspect``. Of the environment only ASCEND_VISIBLE_DEVICES leaves the node: the rest may
+hold secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,52 @@ class Docker(Fact[DockerValue]):
 
     name: ClassVar[str] = "docker"
     deadline: ClassVar[float] = 30.0
+
+    def script(self) -> str:
+        return """\
+command -v docker >/dev/null || exit 0
+echo '@@ version'; docker --version
+echo '@@ info'; i=$(timeout 25 docker info --format '{{json .}}' 2>&1); e=$?; printf '%s\\n' "$i"; echo "@@ exit $e"
+d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
+[ -n "$d" ] && { echo '@@ df'; timeout 4 df -P -k "$d" | tail -n 1; }
+:
+"""
+
+    def parse(self, raw: Result) -> DockerValue:
+        client = section(raw.stdout, "version")
+        version = re.search(r"version ([^\s,]+)", client)
+        lines = section(raw.stdout, "info").splitlines()
+        info = next((Json.load(line) for line in lines if line.startswith("{")), Json(None))
+        error = "" if info.at("ServerVersion").text else _refusal(raw, info, lines)
+        room = section(raw.stdout, "df").split()
+        installed = bool(client) or raw.timed_out
+        return DockerValue(
+            installed=installed,
+            reachable=bool(info.at("ServerVersion").text),
+            error=error if installed else "docker is not installed",
+            client_version=version[1] if version else "",
+            server_version=info.at("ServerVersion").text,
+            root_dir=info.at("DockerRootDir").text,
+            root_free=_kilobytes(room[3]) if len(room) > 3 else None,
+            storage_driver=info.at("Driver").text,
+            runtimes=tuple(sorted(info.at("Runtimes").entries)),
+            default_runtime=info.at("DefaultRuntime").text,
+            arch=info.at("Architecture").text,
+            problems=complaints(raw),
+        )
+
+
+def _refusal(raw: Result, info: Json, lines: list[str]) -> str:
+    """Why there is no daemon to talk to, in docker's own words."""
+    if raw.timed_out or section(raw.stdout, "exit", "124"):
+        return "the docker daemon does not answer"
+    said = [*info.at("ServerErrors").texts, *(line for line in lines if line and not line.startswith("{"))]
+    return said[0].strip() if said else "the docker daemon did not say its version"
+
+
+def _kilobytes(text: str) -> int | None:
+    number = integer(text)
+    return None if number is None else number * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +154,82 @@ class Containers(Fact[ContainersValue]):
     deadline: ClassVar[float] = 30.0
     cluster: str = ""
 
+    def script(self) -> str:
+        label = quote(f"label=qnext.cluster={self.cluster}")
+        return f"""\
+command -v docker >/dev/null || {{ echo '@@ missing'; exit 0; }}
+a=$(timeout 10 docker ps -a --no-trunc -q --filter {label} 2>&1) || {{ echo '@@ error'; printf '%s\\n' "$a"; exit 0; }}
+b=$(timeout 10 docker ps --no-trunc -q 2>&1) || {{ echo '@@ error'; printf '%s\\n' "$b"; exit 0; }}
+echo '@@ containers'
+ids=$(printf '%s\\n' "$a" "$b" | grep -x '[0-9a-f]\\{{12,64\\}}' | sort -u)
+[ -z "$(echo $ids)" ] || timeout 10 docker inspect --type container --format {quote(CONTAINER_FORMAT)} $ids |
+  sed -e 's/ @env .*"ASCEND_VISIBLE_DEVICES=\\([^"]*\\)".*$/ @visible \\1/' -e 's/ @env .*$//'
+:
+"""
+
+    def parse(self, raw: Result) -> ContainersValue:
+        parts = {part.words: part for part in sections(raw.stdout)}
+        if ("missing",) in parts:
+            return ContainersValue(problems=(*complaints(raw), "docker is not installed"))
+        if ("containers",) not in parts:
+            said = section(raw.stdout, "error").strip().splitlines()
+            return ContainersValue(problems=(*complaints(raw), *said[:1]) or ("docker did not answer",))
+        found = [_container(line) for line in parts["containers",].lines if line.startswith("{")]
+        known = [c for c in found if c is not None]
+        ours = [c for c in known if c.cluster == self.cluster and self.cluster]
+        foreign = [c for c in known if c not in ours and c.running and (c.devices or c.privileged)]
+        unread = ("docker inspect answered what is no JSON",) if len(known) < len(found) else ()
+        return ContainersValue(
+            containers=tuple(sorted(ours, key=lambda c: c.name)),
+            foreign=tuple(sorted(foreign, key=lambda c: c.name)),
+            reachable=True,
+            problems=complaints(raw) + unread,
+        )
+
+
+def _container(line: str) -> Container | None:
+    """One line of ``docker inspect`` with ``CONTAINER_FORMAT``."""
+    text, _, visible = line.partition(" @visible ")
+    said = Json.load(text)
+    if not said.at("Id").text:
+        return None
+    state, labels = said.at("State"), said.at("Labels")
+    return Container(
+        id=said.at("Id").text,
+        name=said.at("Name").text.removeprefix("/"),
+        image=said.at("Ref").text,
+        image_id=said.at("Image").text,
+        state=state.at("Status").text,
+        exit_code=state.at("ExitCode").number,
+        oom_killed=state.at("OOMKilled").true,
+        error=state.at("Error").text,
+        created=said.at("Created").text,
+        started=_moment(state.at("StartedAt").text),
+        finished=_moment(state.at("FinishedAt").text),
+        restarts=said.at("RestartCount").number or 0,
+        pid=state.at("Pid").number or None,
+        devices=_devices(said.at("Devices").items, visible),
+        privileged=said.at("Privileged").true,
+        cluster=labels.at("qnext.cluster").text,
+        process=labels.at("qnext.process").text,
+        digest=labels.at("qnext.digest").text,
+        rank=integer(labels.at("qnext.rank").text),
+    )
+
+
+def _moment(text: str) -> str:
+    """Docker writes the year 1 for what never happened."""
+    return "" if text.startswith("0001-") else text
+
+
+def _devices(devices: Iterable[Json], visible: str) -> tuple[int, ...]:
+    """Davinci numbers that a container maps itself, or has the Ascend runtime map (``0,2-5``)."""
+    paths = (device.at("PathOnHost").text for device in devices)
+    numbers = {int(m[1]) for m in (re.fullmatch(r"/dev/davinci([0-9]{1,5})", path) for path in paths) if m}
+    for first, last in re.findall(r"(?<![0-9])([0-9]{1,4})(?:-([0-9]{1,4}))?(?![0-9])", visible):
+        numbers.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(numbers))
+
 
 @dataclass(frozen=True, slots=True)
 class ImageValue:
@@ -118,3 +253,40 @@ class Image(Fact[ImageValue]):
     name: ClassVar[str] = "image"
     deadline: ClassVar[float] = 30.0
     ref: str = ""
+
+    def script(self) -> str:
+        return f"""\
+command -v docker >/dev/null || {{ echo '@@ missing'; exit 0; }}
+i=$(timeout 20 docker image inspect --format '{{{{json .}}}}' {quote(self.ref)} 2>&1); e=$?
+echo "@@ exit $e"; printf '%s\\n' "$i"
+"""
+
+    def parse(self, raw: Result) -> ImageValue:
+        lines = [line for part in sections(raw.stdout) for line in part.lines if line.strip()]
+        said = next((Json.load(line) for line in lines if line.startswith("{")), Json(None))
+        if not said.at("Id").text:
+            return ImageValue(self.ref, problems=_no_image(raw, lines))
+        env = (entry.partition("=") for entry in said.at("Config", "Env").texts)
+        return ImageValue(
+            ref=self.ref,
+            present=True,
+            id=said.at("Id").text,
+            arch=said.at("Architecture").text,
+            digests=said.at("RepoDigests").texts,
+            env={key: value for key, _, value in env},
+            size=said.at("Size").number,
+            created=said.at("Created").text,
+            problems=complaints(raw),
+        )
+
+
+def _no_image(raw: Result, lines: list[str]) -> tuple[str, ...]:
+    """Absent is no problem; that docker couldn't be asked is."""
+    words = {part.words for part in sections(raw.stdout)}
+    if ("missing",) in words:
+        return (*complaints(raw), "docker is not installed")
+    if ("exit", "124") in words:
+        return (*complaints(raw), "the docker daemon does not answer")
+    said = [line for line in lines if line not in ("[]", "{}")]
+    absent = any("no such image" in line.lower() for line in said)
+    return complaints(raw) if absent else (*complaints(raw), *said[:1]) or ("docker image inspect said nothing",)

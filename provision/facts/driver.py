@@ -5,11 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from provision.accel.ascend.driver import AscendInstall, DriverVersion, FirmwareVersion
-from provision.accel.ascend.hccn import HccnConf
+from provision.accel.ascend.driver import (
+    AscendInstall,
+    DriverVersion,
+    FirmwareVersion,
+    parse_driver_version,
+    parse_firmware_version,
+    parse_install,
+)
+from provision.accel.ascend.hccn import HccnConf, parse_conf
 from provision.facts.base import Fact
+from provision.facts.reading import complaints, sections
+from provision.results import Result
+
+DRIVER = "/usr/local/Ascend/driver/version.info"
+FIRMWARE = "/usr/local/Ascend/firmware/version.info"
+INSTALL = "/etc/ascend_install.info"
+HCCN_CONF = "/etc/hccn.conf"
 
 PathKind = Literal["file", "dir", "missing", "other"]
+
+SOURCES: dict[str, PathKind] = {
+    "/usr/local/dcmi": "dir",
+    "/usr/local/Ascend/driver/tools/hccn_tool": "file",
+    "/usr/local/bin/npu-smi": "file",
+    "/usr/local/sbin/npu-smi": "file",
+    "/usr/local/Ascend/driver/lib64": "dir",
+    "/usr/local/Ascend/driver/version.info": "file",
+    "/etc/ascend_install.info": "file",
+    "/etc/hccn.conf": "file",
+}
+"""What the container recipe mounts, and of which type each must be [domain.md 4.3]; npu-smi is in one of two places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +54,27 @@ class Driver(Fact[DriverValue]):
     """Driver and firmware versions, install record, NPU network configuration."""
 
     name: ClassVar[str] = "driver"
+
+    def script(self) -> str:
+        return f"""\
+for f in {DRIVER} {FIRMWARE} {INSTALL} {HCCN_CONF}; do
+  if [ -f "$f" ]; then echo "@@ file $f"; cat "$f" || echo '@@ unreadable' "$f"
+  elif [ -e "$f" ]; then echo "@@ odd $f"; fi
+done
+:
+"""
+
+    def parse(self, raw: Result) -> DriverValue:
+        parts = sections(raw.stdout)
+        files = {part.words[1]: part.body for part in parts if part.words[:1] == ("file",) and len(part.words) == 2}
+        odd = tuple(f"{' '.join(part.words[1:])} is no file" for part in parts if part.words[:1] == ("odd",))
+        return DriverValue(
+            driver=parse_driver_version(files[DRIVER]) if DRIVER in files else None,
+            firmware=parse_firmware_version(files[FIRMWARE]) if FIRMWARE in files else None,
+            install=parse_install(files[INSTALL]) if INSTALL in files else None,
+            hccn_conf=parse_conf(files[HCCN_CONF]) if HCCN_CONF in files else None,
+            problems=complaints(raw) + odd,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +111,30 @@ class MountSources(Fact[MountSourcesValue]):
     """Whether the sources of the Ascend container's mounts are there and of the right type."""
 
     name: ClassVar[str] = "mount-sources"
+
+    def script(self) -> str:
+        return f"""\
+for f in {" ".join(SOURCES)}; do
+  if [ -f "$f" ]; then echo "file $f"; elif [ -d "$f" ]; then echo "dir $f"
+  elif [ -e "$f" ]; then echo "other $f"; else echo "missing $f"; fi
+done
+PATH=$PATH:/usr/local/bin:/usr/local/sbin
+echo "@@ npu-smi $(command -v npu-smi)"
+"""
+
+    def parse(self, raw: Result) -> MountSourcesValue:
+        looked, _, tool = raw.stdout.partition("@@ npu-smi ")
+        said = {path: kind for kind, _, path in (line.partition(" ") for line in looked.splitlines())}
+        return MountSourcesValue(
+            sources=tuple(MountSource(path, _kind(said.get(path)), kind) for path, kind in SOURCES.items()),
+            npu_smi=tool.strip() or None,
+            problems=complaints(raw) or (() if SOURCES.keys() <= said.keys() else ("not every path was looked at",)),
+        )
+
+
+def _kind(word: str | None) -> PathKind:
+    match word:
+        case "file" | "dir" | "other":
+            return word
+        case _:
+            return "missing"

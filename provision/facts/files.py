@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import binascii
+import re
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from provision.facts.base import Fact
+from provision.facts.reading import Section, complaints, integer, sections
+from provision.results import Result
+from provision.shell import quote
 
 LARGEST = 256 * 1024
 """Bytes: a file above this isn't fetched, only reported."""
@@ -41,6 +47,40 @@ class Files(Fact[FilesValue]):
     name: ClassVar[str] = "files"
     paths: tuple[str, ...] = ()
 
+    def script(self) -> str:
+        return _LOOK + "".join(f"look {quote(path)}\n" for path in self.paths)
+
+    def parse(self, raw: Result) -> FilesValue:
+        found = {part.words[0]: _file(part) for part in sections(raw.stdout) if part.words}
+        files = (found.get(f"{i}", FileValue("")) for i in range(1, len(self.paths) + 1))
+        named = tuple(replace(file, path=path) for file, path in zip(files, self.paths, strict=True))
+        unread = tuple(f"{f.path}: could not be read" for f in named if f.exists and f.content is None)
+        return FilesValue(named, complaints(raw) + unread)
+
+
+_LOOK = f"""\
+n=0
+look() {{
+  n=$((n + 1))
+  [ -f "$1" ] || return 0
+  s=$(stat -c '%a %s' "$1") || return 0
+  echo "@@ $n $s"
+  [ "${{s#* }}" -gt {LARGEST} ] || base64 "$1"
+}}
+"""
+
+
+def _file(part: Section) -> FileValue:
+    """``@@ number mode size``, then base64."""
+    numbers = [*part.words[1:], "", ""]
+    size = integer(numbers[1])
+    mode = int(numbers[0], 8) if re.fullmatch(r"[0-7]{1,4}", numbers[0]) else None
+    try:
+        content = base64.b64decode("".join(part.lines), validate=True)
+    except (binascii.Error, ValueError):
+        return FileValue("", exists=True, mode=mode, size=size)
+    return FileValue("", exists=True, content=content if len(content) == size else None, mode=mode, size=size)
+
 
 @dataclass(frozen=True, slots=True)
 class ListingValue:
@@ -58,3 +98,14 @@ class Listing(Fact[ListingValue]):
 
     name: ClassVar[str] = "listing"
     folder: str = ""
+
+    def script(self) -> str:
+        return f"""\
+cd {quote(self.folder)} 2>/dev/null || exit 0
+echo '@@ entries'; find . ! -name . \\( -type d -exec printf '%s/\\n' {{}} \\; -o -print \\)
+"""
+
+    def parse(self, raw: Result) -> ListingValue:
+        parts = sections(raw.stdout)
+        lines = [line.removeprefix("./") for part in parts for line in part.lines if line]
+        return ListingValue(self.folder, bool(parts), tuple(sorted(lines)), complaints(raw))

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar
 
 from provision.facts.base import Fact
@@ -195,7 +196,7 @@ def _from_trie(trie: str, routes: str) -> Iterator[tuple[str, Address]]:
     """The kernel's local IPv4 addresses; each belongs to the interface whose connected route holds it."""
     connected = [r for r in _routes(routes) if r.gateway is None and r.network.prefixlen > 0]
     lines = trie.splitlines()
-    for line, below in zip(lines, lines[1:], strict=False):
+    for line, below in pairwise(lines):
         match = re.search(r"\|-- ([0-9.]+)$", line)
         ip = _ip(match[1]) if match and "/32 host LOCAL" in below else None
         if ip is None:
@@ -286,7 +287,7 @@ def _sockets(lines: Iterable[str]) -> Iterator[Listener]:
 
 
 def _hex_address(text: str) -> str:
-    """An address as the kernel prints it: 32-bit words in the machine's order, which is little-endian on our machines."""
+    """An address as the kernel prints it: 32-bit words in the machine's order (little-endian on x86 and arm64)."""
     words = [struct.pack("<I", int(text[i : i + 8], 16)) for i in range(0, len(text), 8)]
     return str(ipaddress.ip_address(b"".join(words)))
 

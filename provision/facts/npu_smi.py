@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.accel.ascend.npu_smi import Die, MappedChip, NpuProcess
+from provision.accel.ascend.npu_smi import Die, MappedChip, NpuProcess, parse_info, parse_mapping
 from provision.facts.base import Fact
+from provision.facts.reading import Section, complaints, integer, sections
+from provision.results import Result
+
+FIND = """\
+PATH=$PATH:/usr/local/bin:/usr/local/sbin
+b=$(command -v npu-smi) || { echo '@@ missing'; exit 0; }
+d=/usr/local/Ascend/driver/lib64
+LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$d:$d/common:$d/driver; export LD_LIBRARY_PATH
+echo "@@ binary $b"
+"""
+"""Shell that finds the tool as ``$b``. Without a login shell neither its folder nor the driver's libraries are set
+(then it ends with status 127 and names a library)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,68 @@ class NpuSmi(Fact[NpuSmiValue]):
     name: ClassVar[str] = "npu-smi"
     deadline: ClassVar[float] = 40.0
 
+    def script(self) -> str:
+        return (
+            FIND
+            + """\
+o=$(timeout 30 "$b" info 2>&1); e=$?
+echo "@@ info $e"; printf '%s\\n' "$o"
+printf '%s\\n' "$o" | sed -n 's/^| *[0-9][0-9 ]*| *\\([0-9][0-9]*\\) *|.*/\\1/p' | sort -u | while read -r p; do
+  [ -d "/proc/$p" ] || continue
+  echo "@@ pid $p"; ps -o user= -p "$p" 2>/dev/null || echo '?'
+  tr '\\0' ' ' <"/proc/$p/cmdline"; echo
+  cat "/proc/$p/cgroup"
+done
+:
+"""
+        )
+
+    def parse(self, raw: Result) -> NpuSmiValue:
+        parts = sections(raw.stdout)
+        answer = _answer(parts, "info")
+        info = parse_info(answer.body)
+        binary = _binary(parts)
+        return NpuSmiValue(
+            binary=binary,
+            tool_version=info.tool_version,
+            driver_version=info.driver_version,
+            dies=info.dies,
+            processes=info.processes,
+            holders=tuple(_holder(part) for part in parts if part.words[:1] == ("pid",)),
+            problems=_problems(raw, binary, answer, info.problems),
+        )
+
+
+def _binary(parts: list[Section]) -> str | None:
+    return next((" ".join(p.words[1:]) for p in parts if p.words[:1] == ("binary",)), None)
+
+
+def _answer(parts: list[Section], what: str) -> Section:
+    return next((p for p in parts if p.words[:1] == (what,)), Section((what, ""), ""))
+
+
+def _problems(raw: Result, binary: str | None, answer: Section, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Without the tool, or with one that hangs, what its (absent) output lacks is no news."""
+    if binary is None:
+        return complaints(raw) or ("npu-smi was found neither in PATH nor in /usr/local/bin or /usr/local/sbin",)
+    status = answer.words[1] if len(answer.words) > 1 else ""
+    if status == "124" or raw.timed_out:
+        return (*complaints(raw), "npu-smi hangs: no answer within 30 s")
+    ended = (f"npu-smi ended with exit status {status}",) if status != "0" else ()
+    return (*complaints(raw), *ended, *found)
+
+
+def _holder(part: Section) -> Holder:
+    """Lines: user, command line, cgroups; a container's id is the 64 hexadecimal digits in its cgroup."""
+    lines = [*part.lines, "", ""]
+    container = re.search(r"[0-9a-f]{64}", "\n".join(lines[2:]))
+    return Holder(
+        pid=integer(" ".join(part.words[1:])) or 0,
+        user=lines[0].strip(),
+        args=lines[1].strip(),
+        container=container[0] if container else "",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class NpuSmiMappingValue:
@@ -56,3 +131,14 @@ class NpuSmiMapping(Fact[NpuSmiMappingValue]):
 
     name: ClassVar[str] = "npu-smi-mapping"
     deadline: ClassVar[float] = 40.0
+
+    def script(self) -> str:
+        return FIND + 'o=$(timeout 30 "$b" info -m 2>&1); e=$?; echo "@@ map $e"; printf \'%s\\n\' "$o"\n'
+
+    def parse(self, raw: Result) -> NpuSmiMappingValue:
+        parts = sections(raw.stdout)
+        answer = _answer(parts, "map")
+        mapping = parse_mapping(answer.body)
+        binary = _binary(parts)
+        problems = _problems(raw, binary, answer, mapping.problems)
+        return NpuSmiMappingValue(binary, mapping.chips, mapping.controllers, problems)

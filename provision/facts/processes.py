@@ -5,10 +5,20 @@ Titles are set by setproctitle, so ``vllm serve`` alone misses engines and worke
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.facts.base import Fact
+from provision.facts.reading import Section, complaints, decimal, integer, sections
+from provision.results import Result
+
+KINDS = {
+    "vllm": re.compile(r"VLLM::|(^|[/ ])vllm serve\b|vllm\.entrypoints|\bEngineCore|multiprocessing\.\w+ .*vllm"),
+    "ray": re.compile(r"^ray::|(^|/)raylet\b|(^|/)gcs_server\b"),
+    "mooncake": re.compile(r"\bmooncake_master\b"),
+}
+"""Command lines of servers and their children [domain.md section 11]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +47,59 @@ class Processes(Fact[ProcessesValue]):
     """vLLM, Ray and Mooncake processes."""
 
     name: ClassVar[str] = "processes"
+
+    def script(self) -> str:
+        return _LOOK
+
+    def parse(self, raw: Result) -> ProcessesValue:
+        found = [process for part in sections(raw.stdout) if (process := _process(part)) is not None]
+        return ProcessesValue(tuple(sorted(found, key=lambda p: p.pid)), complaints(raw))
+
+
+# One grep finds the candidates: ps is no part of coreutils, and a fork a process is too dear on a big host. The
+# brackets keep grep from finding itself.
+_LOOK = """\
+read -r up _ </proc/uptime; t=$(getconf CLK_TCK 2>/dev/null || echo 100)
+for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_server|[m]ooncake' /proc/[0-9]*/cmdline \
+  2>/dev/null); do
+  d=${f%/cmdline}
+  [ -r "$f" ] || continue
+  echo "@@ ${d#/proc/} $(stat -c %U "$d" 2>/dev/null || echo '?')"
+  echo "up $up $t"
+  cat "$d/stat" 2>/dev/null || echo
+  tr '\\0\\n' '  ' <"$f" 2>/dev/null; echo
+  cat "$d/cgroup" 2>/dev/null
+done
+:
+"""
+
+
+def _process(part: Section) -> ServerProcess | None:
+    """Lines: uptime and ticks a second, /proc/PID/stat, command line, cgroups."""
+    lines = [*part.lines, "", "", ""]
+    pid = integer(part.words[0]) if part.words else None
+    args = lines[2].strip()
+    kind = next((name for name, pattern in KINDS.items() if pattern.search(args)), None)
+    if pid is None or kind is None:
+        return None
+    stat = lines[1].rpartition(") ")[2].split()
+    container = re.search(r"[0-9a-f]{64}", "\n".join(lines[3:]))
+    return ServerProcess(
+        pid=pid,
+        parent=integer(stat[1]) if len(stat) > 1 else None,
+        user=" ".join(part.words[1:]),
+        age=_age(lines[0].split(), stat),
+        kind=kind,
+        args=args,
+        container=container[0] if container else "",
+    )
+
+
+def _age(clock: list[str], stat: list[str]) -> int | None:
+    """Seconds since the start: field 22 of proc(5)'s stat, in ticks from boot; ``stat`` begins with field 3."""
+    if len(clock) < 3 or len(stat) < 20:
+        return None
+    uptime, ticks, started = decimal(clock[1]), integer(clock[2]), integer(stat[19])
+    if uptime is None or not ticks or started is None:
+        return None
+    return max(0, round(uptime - started / ticks))

@@ -74,7 +74,7 @@ def complaints(raw: Result) -> tuple[str, ...]:
 
 
 class Json:
-    """A JSON value as it came from a tool: asking for what isn't there, or is of another type, gives an empty answer."""
+    """A JSON value as a tool wrote it: asking for what isn't there, or is of another type, gives an empty answer."""
 
     __slots__ = ("value",)
 
@@ -90,7 +90,7 @@ class Json:
             return cls(None)
 
     def at(self, *keys: str) -> Json:
-        """The value below ``keys``, upper or lower case as the tool writes them."""
+        """The value below ``keys``, one key a level."""
         value = self.value
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None

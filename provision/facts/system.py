@@ -9,8 +9,8 @@ from provision.facts.base import Fact
 from provision.facts.reading import complaints, decimal, integer, pairs
 from provision.results import Result
 
-KUNPENG = {"0xd01": "Kunpeng 920", "0xd02": "Kunpeng 920 V200", "0xd22": "Kunpeng 920F", "0xd06": "Kunpeng 950"}
-"""Arm part numbers of implementer 0x48: such machines have no ``model name`` in /proc/cpuinfo [util-linux lscpu-arm.c]."""
+KUNPENG = {"0xd01": "TaiShan v110 (Kunpeng 920)", "0xd02": "TaiShan v120"}
+"""Part numbers of implementer 0x48: Arm has no ``model name`` in /proc/cpuinfo [util-linux, lscpu-arm.c]."""
 
 TIME_SERVICES = {
     "/run/systemd/timesync": "systemd-timesyncd",

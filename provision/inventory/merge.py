@@ -1,7 +1,7 @@
 """How variables of several levels become one: ordinary ones are replaced, ``qnext`` alone is merged key by key.
 
-Replacing is Ansible's rule (``hash_behaviour=replace``), kept for every variable that Ansible may use. ``qnext`` would be of no
-use under that rule: a host that sets ``qnext.data_address`` would lose the model.
+Replacing is Ansible's rule (``hash_behaviour=replace``), kept for every variable that Ansible may use. ``qnext``
+would be of no use under that rule: a host that sets ``qnext.data_address`` would lose the model.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from provision.secrets import Secret
 
@@ -19,7 +20,27 @@ Topology = Literal["single", "tensor-parallel", "data-parallel"]
 CheckLevel = Literal["fail", "warn", "info", "off"]
 Scalar = str | int | float | bool
 Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _is_address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ValueError("an IP address such as 192.0.2.1") from None
+    return text
+
+
+def _are_different(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("numbers that are all different")
+    return numbers
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
+Devices = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_are_different)]
 
 
 class Strict(BaseModel):
@@ -32,11 +53,11 @@ class Install(Strict):
     """How vLLM gets onto the nodes."""
 
     method: Literal["image"] = Field("image", description="image: a container image, run by Docker")
-    image: str = Field(description="full reference, e.g. quay.io/ascend/vllm-ascend:v0.18.0-a3")
+    image: str = Field(pattern=r"^\S+$", description="full reference, e.g. quay.io/ascend/vllm-ascend:v0.18.0-a3")
     mirrors: tuple[str, ...] = Field(
         (), description="repositories that hold the same image, tried in order when the first does not answer"
     )
-    pull_timeout: float = Field(3600.0, gt=0, description="seconds a pull may take on one node")
+    pull_timeout: Seconds = Field(3600.0, description="seconds a pull may take on one node")
     shm_size: str = Field("16g", pattern=r"^\d+[kmg]$", description="/dev/shm of each container")
 
 
@@ -51,37 +72,51 @@ class Model(Strict):
 class Serve(Strict):
     """How it is served. Ranks, addresses, devices and ports that vary by node are computed, never given."""
 
-    topology: Topology = "single"
+    topology: Topology = Field(
+        "single",
+        description="single: one node; tensor-parallel: one engine over all nodes; data-parallel: engines on each node",
+    )
     host: str = Field("0.0.0.0", description="address the API listens on")
     port: Port = Field(8000, description="port of the API on the head")
-    tensor_parallel_size: int = Field(1, ge=1)
-    pipeline_parallel_size: int = Field(1, ge=1)
-    data_parallel_size: int = Field(1, ge=1, description="over all nodes; spread evenly")
-    expert_parallel: bool | None = Field(None, description="default: on for a mixture of experts over more than one rank")
+    tensor_parallel_size: int = Field(1, ge=1, description="devices that share each layer of an engine")
+    pipeline_parallel_size: int = Field(1, ge=1, description="groups of devices that share the layers of an engine")
+    data_parallel_size: int = Field(1, ge=1, description="engines over all nodes; spread evenly")
+    expert_parallel: bool | None = Field(
+        None, description="default: on for a mixture of experts over more than one rank"
+    )
     master_port: Port = Field(29501, description="rendezvous port of tensor-parallel over nodes")
     data_parallel_rpc_port: Port = Field(13389, description="handshake port of the data-parallel head")
     max_model_len: int | None = Field(None, ge=1, description="tokens, prompt and answer together")
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1, description="share of a device's memory")
-    engine_args: dict[str, Scalar | None | dict[str, object] | list[object]] = Field(
+    engine_args: dict[str, Scalar | dict[str, object] | list[object] | None] = Field(
         default_factory=dict,
-        description="more arguments of vllm serve by name (dashes or underscores); true: a bare flag; false: left out; a mapping: JSON",
+        description="more arguments of vllm serve by name (dashes or underscores); "
+        "true: a bare flag; false: left out; a mapping: JSON",
     )
-    env: dict[str, Scalar] = Field(default_factory=dict, description="more environment of each server process")
-    ready_timeout: float = Field(3000.0, gt=0, description="seconds until every rank must have generated")
+    env: dict[EnvironmentName, Scalar] = Field(
+        default_factory=dict, description="more environment of each server process"
+    )
+    ready_timeout: Seconds = Field(3000.0, description="seconds until every rank must have generated")
     api_key: Secret | None = Field(None, description="key that clients must send; a secret reference")
 
 
 class Settings(Strict):
     """``qnext`` of one host, after all groups are merged."""
 
-    cluster: Name = Field(description="name of the cluster: in labels, container names and folders, and typed to confirm down")
+    cluster: Name = Field(
+        description="name of the cluster: in labels, container names and folders, and typed to confirm down"
+    )
     hardware: Hardware = Field(description="a2: 8 x 64 GB; a3: 16 dies x 64 GB; cpu: no NPU")
-    install: Install
-    model: Model
-    serve: Serve = Field(default_factory=Serve)
-    data_address: str | None = Field(None, description="address that ranks use among themselves; default: found on the node")
-    data_interface: str | None = Field(None, description="its network interface; default: found on the node")
-    devices: tuple[int, ...] | None = Field(None, description="davinci numbers this cluster may use; default: all")
+    install: Install = Field(description="how vLLM gets onto the nodes")
+    model: Model = Field(description="what is served")
+    serve: Serve = Field(default_factory=Serve, description="how it is served")
+    data_address: Address | None = Field(
+        None, description="address that ranks use among themselves; default: found on the node"
+    )
+    data_interface: str | None = Field(
+        None, pattern=r"^[^\s/]{1,15}$", description="its network interface; default: found on the node"
+    )
+    devices: Devices | None = Field(None, description="davinci numbers this cluster may use; default: all")
     state_dir: str = Field("/var/lib/qnext", pattern=r"^/", description="folder on the nodes for launch files and jobs")
     checks: dict[str, CheckLevel] = Field(default_factory=dict, description="level of a check by name or code")
 
@@ -92,7 +127,7 @@ class Connection:
 
     ``None`` (an empty tuple for ``known_hosts``) means that the inventory doesn't say: the transport then asks
     ~/.ssh/config for ``host``, and takes OpenSSH's default where that is silent too. Host keys are verified unless
-    inventory or ssh config choose otherwise. Paths may begin with ``~``; ``proxy_command`` keeps its ``%h %p %r`` tokens.
+    inventory or ssh config choose otherwise. Paths may begin with ``~``; ``proxy_command`` keeps its ``%h %p %r``.
 
     ``jump`` lists the hops, the first one dialled from here; an empty tuple is an explicit "directly". Where ``jump``
     or ``proxy_command`` is given, the ssh config's proxies don't count. A hop says only host, port and user; for its

@@ -6,19 +6,25 @@ bounds are inclusive, a begin with a leading zero sets the width, letters count 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import string
 from collections.abc import Sequence
 
 _BRACKETED_PORT = re.compile(r"\[(.+)\]:([0-9]+)\Z")
 _PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)\Z")
+_ANY_RANGE = r"\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]"
+_LABEL = rf"(?:\w|{_ANY_RANGE})(?:[\w-]|{_ANY_RANGE})*(?<![_-])"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z", re.IGNORECASE)
+_HEX_RANGE = re.compile(r"\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]", re.IGNORECASE)
 _RANGE = re.compile(r"([^\[\]]*)\[([^\[\]]*)\](.*)\Z", re.DOTALL)
-_WORDS = re.compile(r"(?:[\w.-]|\[[^\[\]]*\])+\Z")
 _MAX_HOSTS = 100_000
 
 
 def expand(pattern: str) -> tuple[list[str], int | None]:
-    """The host names that ``pattern`` stands for, in order, and its port. Raises ``ValueError`` saying what is wrong."""
+    """The host names that ``pattern`` stands for, in order, and its port. Raises ``ValueError`` saying what is
+    wrong.
+    """
     name, port = _split_port(pattern)
     if "[" not in name:
         return [name], port
@@ -28,18 +34,29 @@ def expand(pattern: str) -> tuple[list[str], int | None]:
 
 def _split_port(pattern: str) -> tuple[str, int | None]:
     """As Ansible: what isn't a host and a port is taken whole as a name (an IPv6 address without brackets, say)."""
-    for form in (_BRACKETED_PORT, _PORT):
-        if (found := form.match(pattern)) and _is_host(found[1]):
-            return found[1], int(found[2])
+    found = _BRACKETED_PORT.match(pattern) or _PORT.match(pattern)
+    if found and _is_host(found[1]):
+        return found[1], int(found[2])
     return pattern, None
 
 
+def is_address(pattern: str) -> bool:
+    """Whether Ansible sees one host (or range of hosts), with or without a port, rather than a list separated by
+    ``:``.
+    """
+    return _is_host(_split_port(pattern)[0])
+
+
 def _is_host(text: str) -> bool:
-    return bool(_WORDS.match(text)) or _is_ipv6(text)
+    return bool(_NAME.match(text)) or _is_ipv6(_HEX_RANGE.sub("1", text))
 
 
 def _is_ipv6(text: str) -> bool:
-    return text.count(":") >= 2 and set(text) <= set(string.hexdigits + ":.")
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _expand(pattern: str) -> list[str]:

@@ -1,14 +1,15 @@
 """The variables of one host, templated when they are looked at: Ansible's laziness.
 
-``ansible_host: "10.0.0.{{ index }}"`` may stand in a group's vars while ``index`` is the host's own. A value is evaluated
-each time it is read, against all variables of the host; values inside mappings and lists likewise. What an evaluation gives is
-not evaluated again.
+``ansible_host: "10.0.0.{{ index }}"`` may stand in a group's vars while ``index`` is the host's own. A value is
+evaluated each time it is read, against all variables of the host; values inside mappings and lists likewise. What an
+evaluation gives is not evaluated again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class HostScope(Mapping[str, Any]):
     def __init__(self, variables: Mapping[str, Node], magic: Mapping[str, Any]) -> None:
         self._variables = variables
         self._magic = magic
-        self._active: list[str] = []
+        self._local = threading.local()
 
     def __getitem__(self, name: str) -> Any:
         if name in self._magic:
@@ -37,6 +38,10 @@ class HostScope(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len({**self._variables, **self._magic})
+
+    def without(self, names: Collection[str]) -> HostScope:
+        """The same variables without some: evaluating the others still sees these."""
+        return _Narrowed(self, names)
 
     def node(self, name: str) -> Node | None:
         """A variable as written."""
@@ -54,13 +59,14 @@ class HostScope(Mapping[str, Any]):
         """Evaluate a text."""
         from provision.template.expression import evaluate  # jinja2 only where a template is
 
-        if text in self._active:
+        active: set[str] = self._local.__dict__.setdefault("active", set())
+        if text in active:
             raise ConfigError(f"{text!r} refers to itself", where=where)
-        self._active.append(text)
+        active.add(text)
         try:
             return evaluate(text, self, where=where)
         finally:
-            self._active.pop()
+            active.discard(text)
 
     def plain(self, node: Node) -> Any:
         """``node`` as plain data, everything in it evaluated."""
@@ -69,6 +75,37 @@ class HostScope(Mapping[str, Any]):
         if isinstance(node.data, list):
             return [self.plain(child) for child in node.children.values()]
         return unlazy(self.value(node))
+
+
+class _Narrowed(HostScope):
+    """A view of a scope that hides some names from its reader."""
+
+    def __init__(self, whole: HostScope, hidden: Collection[str]) -> None:
+        shown = {name: node for name, node in whole._variables.items() if name not in hidden}
+        super().__init__(shown, {name: value for name, value in whole._magic.items() if name not in hidden})
+        self._whole = whole
+
+    def value(self, node: Node) -> Any:
+        return self._whole.value(node)
+
+
+class HostVars(Mapping[str, Any]):
+    """Ansible's ``hostvars``: the variables of any host, by its name."""
+
+    def __init__(self, names: Collection[str], scope_of: Callable[[str], HostScope]) -> None:
+        self._names = names
+        self._scope_of = scope_of
+
+    def __getitem__(self, name: str) -> HostScope:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._scope_of(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class LazyMapping(Mapping[Any, Any]):
@@ -142,7 +179,9 @@ class Lookup:
         kinds: dict[str, Callable[[str, Any], str]] = {"env": self._from_env, "file": self._from_file}
         known = kinds.get(str(kind).removeprefix("ansible.builtin."))
         if known is None or set(options) - {"default"}:
-            raise ConfigError(f"lookup({kind!r}, …) is not known here", hint="known: lookup('env', NAME), lookup('file', PATH)")
+            raise ConfigError(
+                f"lookup({kind!r}, …) is not known here", hint="known: lookup('env', NAME), lookup('file', PATH)"
+            )
         return known(str(name), options.get("default", ""))
 
     def _from_env(self, name: str, default: Any) -> str:

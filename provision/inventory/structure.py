@@ -1,9 +1,9 @@
 """Ansible's YAML inventory as groups and hosts, each variable with the place it was written.
 
 ``all / children / hosts / vars`` in one file, ``group_vars/`` and ``host_vars/`` beside it. The rules are those of
-ansible-core 2.17 to 2.21 (plugins/inventory/yaml.py, inventory/data.py, plugins/vars/host_group_vars.py), except that what
-Ansible skips with a warning (an unexpected key, a section that is no mapping) is an error here: one typo later a node
-would silently be missing from the cluster.
+ansible-core 2.17 to 2.21 (plugins/inventory/yaml.py, inventory/data.py, plugins/vars/host_group_vars.py), except that
+what Ansible skips with a warning (an unexpected key, a section that is no mapping) is an error here: one typo later a
+node would silently be missing from the cluster.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class _Reader:
             self._error(f"unknown key {name!r} in group {group.name!r}", where, _section_hint(name))
             return
         if isinstance(node.data, str) and name != "vars":
-            node = Node({node.data: None}, node.position, {node.data: Node(None, node.position)}, {node.data: node.position})
+            node = Node(
+                {node.data: None}, node.position, {node.data: Node(None, node.position)}, {node.data: node.position}
+            )
         if isinstance(node.data, dict):
             getattr(self, f"_{name}")(group, node)
         elif node.data is not None:
@@ -174,7 +176,9 @@ class _Reader:
                 self._error(f"host {pattern!r}: {error}", where)
                 continue
             if below.data is not None and not isinstance(below.data, dict):
-                self._error(f"host {pattern!r} must hold variables (name: value), not {describe(below.data)}", below.position)
+                self._error(
+                    f"host {pattern!r} must hold variables (name: value), not {describe(below.data)}", below.position
+                )
                 continue
             variables = self._variables(below)
             for name in names:

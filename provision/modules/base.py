@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict
 
 from provision.actions import Action, On
 from provision.checks.base import Finding
-from provision.errors import ProvisionError
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.results import ActionResult
@@ -37,16 +36,13 @@ class ModuleArgs(BaseModel):
 class Outcome:
     """What a module found or did, in a sentence; ``data`` is what ``register`` keeps.
 
-    ``findings`` are shown one by one. ``error`` fails the task after they were shown (``ChecksFailed``, say), on the nodes
-    that ``failed_nodes`` names (all of the task's where it is empty). ``summary`` and ``next`` go into the run's last words:
-    result lines (endpoint, model) and commands to type.
+    ``findings`` are shown one by one; one of level fail fails the task, on the node it names. ``summary`` and ``next`` go
+    into the run's last words: result lines (endpoint, model) and commands to type.
     """
 
     message: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-    error: ProvisionError | None = None
-    failed_nodes: tuple[str, ...] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
     next: tuple[str, ...] = ()
 

@@ -55,7 +55,7 @@ def _wanted(node: Node, planned: Launch) -> Iterable[tuple[str, Put]]:
     """This node's files by name."""
     for script in planned.scripts_of(node.name):
         yield _file(node, f"{script.process}.sh", script.text, 0o755)
-        if planned.secrets:
+        if script.secrets_path:
             text = "".join(f"{name}={value}\n" for name, value in planned.secrets.items())
             yield _file(node, f"{script.process}.env", text, 0o600, secret=True)
 

@@ -13,8 +13,10 @@ from pydantic import Field
 from provision.errors import ProofFailed
 from provision.evaluate.prove import Proof, prove
 from provision.facts.base import Fact
+from provision.facts.docker import Containers
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
+from provision.modules.ready import check_alive
 from provision.node import Cluster
 from provision.diagnose import autopsy
 from provision.serve import launch
@@ -30,12 +32,13 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    return launch.facts(settings)
+    return [*launch.facts(settings), Containers(settings.cluster)]
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
     yield from ()
     planned = launch.observed(cluster)
+    check_alive(cluster, planned.plan)
     head = planned.plan.process(planned.plan.head)
     node = next(n for n in cluster.nodes if n.name == head.node)
     http = node.http(head.api_port or cluster.settings.serve.port)
@@ -44,8 +47,8 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
     except ProofFailed as error:
         raise autopsy.not_generating(cluster, planned.plan, error) from error
     return Outcome(
-        f"{proof.completion_tokens} tokens from {planned.plan.served_name}",
-        data={"text": proof.text, "tokens": proof.completion_tokens},
+        f"{proof.tokens} tokens from {planned.plan.served_name}",
+        data={"text": proof.text, "tokens": proof.tokens},
         summary=_summary(planned.plan, proof),
         next=_next(planned.plan, cluster.settings),
     )

@@ -47,10 +47,11 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         check_alive(cluster, plan)
         readiness = look(cluster, plan)
         waited = clock.monotonic() - began
-        if readiness.ready:
+        if readiness.healthy:
             return Outcome(f"{plan.endpoint} answers" + (f" after {waited:.0f} s" if waited > LOOK_EVERY else ""))
-        if waited > args.timeout:
-            raise autopsy.not_ready(cluster, plan.process(plan.head), f"{readiness.reason} after {waited:.0f} s")
+        if readiness.dead or readiness.blocked or waited > args.timeout:
+            reason = f"{readiness.blocked or readiness.problem}, {waited:.0f} s after it was started"
+            raise autopsy.not_ready(cluster, plan.process(plan.head), reason)
         clock.sleep(LOOK_EVERY)
         cluster.each(_observe)
 

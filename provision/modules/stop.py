@@ -16,6 +16,7 @@ from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers, Image
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
+from provision.modules.ready import look
 from provision.node import Cluster, Node
 from provision.serve import launch
 from provision.serve.drift import differences
@@ -46,13 +47,19 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         return Outcome("no process of this cluster is there")
     reasons: tuple[str, ...] = ()
     if args.only == "differing" and not args.restart:
-        reasons = differences(cluster)
+        reasons = differences(cluster) or _dead(cluster)
         if not reasons:
             return Outcome("every process runs as declared")
     cluster.each(_keep_logs)
     for wave in _waves(cluster, containers):
         yield On({name: _stop(names, args.grace) for name, names in wave.items()})
     return Outcome(f"{count} stopped" + (f": {'; '.join(reasons)}" if reasons else ""))
+
+
+def _dead(cluster: Cluster) -> tuple[str, ...]:
+    """A server that says that its engine has died never recovers; one that doesn't answer yet may still be loading."""
+    readiness = look(cluster, launch.observed(cluster).plan)
+    return (f"the server is dead: {readiness.problem}",) if readiness.dead else ()
 
 
 def _waves(cluster: Cluster, containers: dict[str, tuple[Container, ...]]) -> Iterable[dict[str, list[str]]]:

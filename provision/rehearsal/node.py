@@ -4,9 +4,8 @@
 
     <cluster folder>/nodes/<name>/
         node.json     what the node is
-        root/         its file system
-        bin/          its commands: what PATH begins with
-        inside/       the same for processes in containers
+        root/         its file system; root/usr/bin are all the commands that it has
+        inside/       the commands that processes in containers have
         state/        hardware and faults, one file a key (state.py)
         docker/       images and containers
 """
@@ -20,6 +19,9 @@ from provision.rehearsal.state import State
 
 MARK = "QNEXT_REHEARSAL"
 """Environment variable that every process of a rehearsal carries: its value is the cluster's folder."""
+
+HERE = "QNEXT_REHEARSAL_NODE"
+"""Environment variable with the name of the node that a process runs on."""
 
 ME = "QNEXT_REHEARSAL_USER"
 """Environment variable with the name of the user that a process runs as."""
@@ -69,8 +71,9 @@ class Node:
         return os.path.join(self.folder, "root")
 
     @property
-    def bin(self) -> str:
-        return os.path.join(self.folder, "bin")
+    def path(self) -> str:
+        """PATH of a login on the node."""
+        return ":".join(f"{self.root}/usr/{name}" for name in ("local/sbin", "local/bin", "sbin", "bin"))
 
     @property
     def inside(self) -> str:

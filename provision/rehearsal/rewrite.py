@@ -1,8 +1,8 @@
 """A node's own file system without root or namespaces: absolute paths in shell text become paths below the node's root.
 
 A script ``cat /etc/hccn.conf > /var/lib/qnext/x`` runs in a real ``sh`` as ``cat ROOT/etc/hccn.conf > ROOT/var/lib/qnext/x``,
-and ROOT is taken out of everything that the session prints, so whoever is connected sees ``/`` only. What makes up the
-machine's tools (/bin, /usr except /usr/local, /lib, /dev/null, /proc/<pid>) stays the real one.
+and ROOT is taken out of everything that the session prints, so whoever is connected sees ``/`` only. What the machine's
+tools are made of (/lib, /usr/lib, /usr/share, /dev/null, /proc/<pid>) stays the real one.
 
 The rewriting is textual. It decides by the character before the slash whether a path begins there, so
 ``"$x"/data`` and ``http://host/data`` are left alone while ``"/data``, ``=/data`` and ``:/data`` are mapped; and it is
@@ -17,23 +17,24 @@ REAL_DEVICES = "null|zero|full|random|urandom|tty|stdin|stdout|stderr|fd|pts|ptm
 """Entries of /dev that stay the machine's own."""
 
 MAPPED_PROC = (
-    "meminfo|loadavg|cpuinfo|uptime|version|stat|cmdline|net|mounts|driver|uda|"
+    "meminfo|loadavg|cpuinfo|version|stat|cmdline|net|mounts|driver|uda|"
     r"sys/kernel/hostname|sys/kernel/osrelease|sys/kernel/random|sys/net|sys/vm|sys/fs"
 )
-"""Entries of /proc that a node has of its own; process folders stay real, but a glob over them sees the node's only."""
+"""Entries of /proc that a node has of its own. Process folders stay real, except that a glob over them sees the node's
+containers only, and that control groups are those of the node (they name the container)."""
 
-MAPPED_TOPS = "boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|share|srv|sys|tmp|var|weights|workspace"
+MAPPED_TOPS = (
+    "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|sbin|share|srv|sys|tmp|var|weights|workspace"
+)
 """Folders of the root that are the node's own."""
 
 _END = r"(?![A-Za-z0-9_.-])"
 _PATH = re.compile(
     rf"/(?:(?:{MAPPED_TOPS}){_END}"
-    rf"|usr/local{_END}"
-    rf"|(?:usr/)?bin/(?:ba)?sh{_END}"
+    rf"|usr/(?:local|bin|sbin){_END}"
     rf"|dev{_END}(?!/(?:{REAL_DEVICES}){_END})"
-    rf"|proc/(?:(?:{MAPPED_PROC}){_END}|[\[*]))"
+    rf"|proc/(?:(?:{MAPPED_PROC}){_END}|[\[*]|[^/\s\"']+/cgroup{_END}))"
 )
-_SHELL = re.compile(r"/(?:usr/)?bin/(?:ba)?sh\Z")
 _REGEX_BODY = re.compile(r"/[a-z]+/(?:[ \t]*\{|[pd]['; ]|!)")
 _BEFORE_PATH = frozenset(" \t\n\r=:;|&<>({,`[#%^!~@\\")
 _QUOTES = frozenset("'\"\\")
@@ -46,7 +47,7 @@ def rewrite(text: str, root: str) -> str:
         found, at = match.group(), match.start()
         if text.startswith(root, at) or not _begins_path(text, at) or _is_regex(text, at):
             return found
-        return f"{root}/bin/{found.rpartition('/')[2]}" if _SHELL.match(found) else root + found
+        return root + found
 
     return _PATH.sub(replace, text)
 

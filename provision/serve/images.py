@@ -1,7 +1,8 @@
 """What an image reference tells: repository, tag, digest, and by vllm-ascend's tag grammar release and hardware.
 
-The grammar is ``v<release>[-a3|-310p|-950dt][-openeuler]``; no suffix means A2. Floating tags (``main``, ``nightly-a3``,
-``releases-v0.18.0``) move, so two nodes that pull them on two days hold two images [vllm-ascend installation guide].
+The grammar is ``v<release>[-a3|-310p|-950dt][-openeuler]``; no suffix means A2. Floating tags (``main``,
+``nightly-a3``, ``releases-v0.18.0``) move, so two nodes that pull them on two days hold two images [vllm-ascend
+installation guide].
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ _FLOATING = ("main", "latest", "nightly", "dev", "releases")
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """``hardware`` is the suffix ("" for none). ``known`` is false where the tag follows no grammar of vllm-ascend's: then
-    neither release nor hardware can be told from it."""
+    """``hardware`` is the suffix ("" for none). ``known`` is false where the tag follows no grammar of vllm-ascend's:
+    then neither release nor hardware can be told from it."""
 
     reference: str
     repository: str

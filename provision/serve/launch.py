@@ -6,40 +6,37 @@ data addresses, both give the same scripts to the byte.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provision.accel.protocol import accelerator
-from provision.errors import ConfigError, LayoutError
+from provision.errors import ConfigError, RemoteError
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci
-from provision.facts.driver import MountSources
 from provision.facts.network import Network
-from provision.inventory.model import Host, Settings
+from provision.inventory.model import Connection, Host, Inventory, Settings
 from provision.node import Cluster, Node
 from provision.serve.build import build_plan
 from provision.serve.plan import LaunchPlan, Site
 from provision.serve.render import Script, render_scripts
 from provision.shell import quote
 
-LOG_LINES = 20_000
+KEPT_LINES = 20_000
 """Lines of each process that are kept as evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """``scripts`` in the plan's order. ``secrets`` go into a 0600 environment file beside each script."""
+    """``scripts`` in the plan's order. ``secrets`` are variables for the 0600 file that a script reads, where it does."""
 
     plan: LaunchPlan
     scripts: tuple[Script, ...]
     secrets: Mapping[str, str] = field(default_factory=dict)
 
     def scripts_of(self, node: str) -> list[Script]:
-        return [s for s in self.scripts if s.node == node]
-
-    def script(self, process: str) -> Script:
-        return next(s for s in self.scripts if s.process == process)
+        """The scripts of the processes on a node."""
+        return [script for script in self.scripts if script.node == node]
 
     @property
     def token(self) -> str:
@@ -47,10 +44,117 @@ class Launch:
         return self.secrets.get("VLLM_API_KEY", "")
 
 
+def declared(inventory: Inventory) -> Launch:
+    """The launch by the inventory alone. Raises ``ConfigError`` where an address can only be found on the node."""
+    sites = [(_declared_site(host), host.settings) for host in inventory.hosts]
+    return _launch(sites)
+
+
+def observed(cluster: Cluster) -> Launch:
+    """The launch on these nodes as they are."""
+    return _launch([(observed_site(node), node.settings) for node in cluster.nodes])
+
+
+def facts(settings: Settings) -> list[Fact[object]]:
+    """What ``observed`` looks at."""
+    return [Network()] if settings.hardware == "cpu" else [Network(), Davinci()]
+
+
+def observed_site(node: Node) -> Site:
+    """A node's address among the ranks and its devices, declared or found."""
+    settings = node.settings
+    devices = settings.devices
+    if devices is None:
+        devices = () if settings.hardware == "cpu" else node.get(Davinci()).devices
+    address = settings.data_address or _found_address(node)
+    return Site(node.name, node.index, address, settings.data_interface or "", tuple(devices))
+
+
+def _found_address(node: Node) -> str:
+    """The address we reached the node at, where it is its own; else the one of its default route."""
+    network = node.get(Network())
+    reached = network.ssh_server_address
+    if reached and network.interface_of(reached):
+        return reached
+    interface = network.interface(network.default_interface or "")
+    if interface and interface.addresses:
+        return interface.addresses[0].ip
+    raise RemoteError(
+        "no address for the ranks was found on the node", node=node.name, hint="set qnext.data_address for this host"
+    )
+
+
+def _declared_site(host: Host) -> Site:
+    settings = host.settings
+    devices = settings.devices
+    if devices is None:
+        devices = accelerator(settings.hardware).default_devices
+    address = settings.data_address or _literal_address(host.connection)
+    if not address:
+        raise ConfigError(
+            f"{host.name}: the address of its ranks is not known without asking the node",
+            hint="set qnext.data_address (or an address as ansible_host)",
+        )
+    return Site(host.name, host.index, address, settings.data_interface or "", tuple(devices))
+
+
+def _literal_address(connection: Connection) -> str:
+    try:
+        return str(ipaddress.ip_address(connection.host))
+    except ValueError:
+        return ""
+
+
+def _launch(sites: list[tuple[Site, Settings]]) -> Launch:
+    plan = build_plan(sites)
+    key = sites[0][1].serve.api_key
+    scripts = render_scripts(plan, {site.node: settings for site, settings in sites})
+    return Launch(plan, scripts, {"VLLM_API_KEY": key.reveal()} if key else {})
+
+
+# ---- on the node
+
+
 def folder(settings: Settings) -> str:
     """The cluster's folder on a node."""
     return f"{settings.state_dir}/{settings.cluster}"
 
 
+def script_folder(settings: Settings) -> str:
+    """Where a node keeps its launch scripts."""
+    return f"{folder(settings)}/launch"
+
+
 def script_path(settings: Settings, process: str) -> str:
-    return f"{folder(settings)}/launch/{process}.sh"
+    """Where a process's launch script is on its node."""
+    return f"{script_folder(settings)}/{process}.sh"
+
+
+def ports_on(node: Node) -> dict[str, int]:
+    """TCP ports by purpose that this cluster's processes take on a node, whatever its layout says of the others."""
+    serve = node.settings.serve
+    ports = {"API": serve.port}
+    if serve.topology == "tensor-parallel":
+        ports["rendezvous"] = serve.master_port
+    if serve.topology == "data-parallel":
+        ports["data-parallel handshake"] = serve.data_parallel_rpc_port
+    return ports
+
+
+def read_logs(node: Node) -> dict[str, str]:
+    """The end of each of our containers' logs by process name, running or ended."""
+    label = quote(f"label=qnext.cluster={node.settings.cluster}")
+    marker = "==> qnext process "
+    script = f"""\
+docker ps -a --filter {label} --format '{{{{.ID}}}} {{{{.Label "qnext.process"}}}}' | while read -r id process; do
+  printf '%s%s\\n' {quote(marker)} "$process"
+  docker logs --tail {KEPT_LINES} "$id" 2>&1
+  echo
+done
+"""
+    result = node.read(script, deadline=60.0, label="read logs")
+    logs: dict[str, str] = {}
+    for part in result.stdout.split(marker)[1:]:
+        process, _, text = part.partition("\n")
+        logs[process] = text
+    return logs

@@ -1,7 +1,7 @@
 """What was asked for, as numbers: the sites with their settings, and all that follows from them by arithmetic alone.
 
-The rules judge a ``Layout``, the topologies seat its processes, and ``argv`` and ``environment`` read it. A layout may be
-impossible: it is ``lint`` that says so.
+The rules judge a ``Layout``, the topologies seat its processes, and ``argv`` and ``environment`` read it. A layout
+may be impossible: it is ``lint`` that says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ UNLIMITED = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``sites[0]`` is the head; ``settings`` are by site. ``tp``, ``pp`` and ``dp`` are sizes over the whole cluster."""
+    """``sites[0]`` is the head; ``settings`` are by site. ``tp``, ``pp`` and ``dp`` are sizes over the whole
+    cluster."""
 
     sites: tuple[Site, ...]
     settings: tuple[Settings, ...]
@@ -79,12 +80,14 @@ class Layout:
 
     @property
     def expert_parallel(self) -> bool:
-        """As asked for; else on for a mixture of experts over more than one rank, except where the release is known not to
-        do it, and except on cpu, whose build has no such kernels."""
+        """As asked for; else on for a mixture of experts over more than one rank, except where the release is known
+        not to do it, and except on cpu, whose build has no such kernels."""
         asked = self.expert_parallel_asked
         if asked is not None:
             return asked
-        return bool(self.experts and self.accelerator.default_devices) and self.tp * self.dp > 1 and self._release_does_ep
+        return (
+            bool(self.experts and self.accelerator.default_devices) and self.tp * self.dp > 1 and self._release_does_ep
+        )
 
     @property
     def expert_parallel_asked(self) -> bool | None:
@@ -125,8 +128,9 @@ class Layout:
 
 
 def layout_of(settings_by_site: Sequence[tuple[Site, Settings]], shape: ModelShape | None = None) -> Layout:
-    """The layout that the head's settings ask for. ``shape`` is what the weights' own config.json says, where it has been
-    read; it outranks the profile's. Raises ``ConfigError`` for an unknown profile, ``ValueError`` without sites."""
+    """The layout that the head's settings ask for. ``shape`` is what the weights' own config.json says, where it has
+    been read; it outranks the profile's. Raises ``ConfigError`` for an unknown profile, ``ValueError`` without
+    sites."""
     if not settings_by_site:
         raise ValueError("a layout needs at least one site")
     head = settings_by_site[0][1]

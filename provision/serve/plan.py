@@ -16,8 +16,8 @@ class Site:
     """What a topology must know of one node: its address among the ranks and the devices it may use.
 
     ``interface`` is empty where the inventory doesn't name it: the launch script then finds on the node the interface
-    that owns ``address``. ``devices`` are davinci numbers; empty on ``cpu``. ``device_bytes`` is the memory of one device
-    where it was observed; 0: what the hardware has as a rule.
+    that owns ``address``. ``devices`` are davinci numbers; empty on ``cpu``. ``device_bytes`` is the memory of one
+    device where it was observed; 0: what the hardware has as a rule.
     """
 
     node: str
@@ -32,11 +32,11 @@ class Site:
 class Process:
     """One container: a ``vllm serve`` (or, later, a router) on one node.
 
-    ``rank`` is the node rank (tensor-parallel) or the first data-parallel rank it hosts. ``argv`` begins with ``vllm``.
-    ``api_port`` is None on a headless process. ``engines`` are the data-parallel ranks it hosts. ``ports`` are all TCP
-    ports that must be free on its node, by purpose. ``interface_env`` are variables whose value is a prefix and the
-    network interface that owns ``address``: filled where the inventory does not name the interface, for the launch script
-    to find it on the node.
+    ``rank`` is the node rank (tensor-parallel) or the first data-parallel rank it hosts. ``argv`` begins with
+    ``vllm``. ``api_port`` is None on a headless process. ``engines`` are the data-parallel ranks it hosts. ``ports``
+    are all TCP ports that must be free on its node, by purpose. ``interface_env`` are variables whose value is a
+    prefix and the network interface that owns ``address``: filled where the inventory does not name the interface,
+    for the launch script to find it on the node.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """All processes of a cluster. ``head`` serves the API; ``engines`` counts data-parallel engines that must each generate."""
+    """All processes of a cluster. ``head`` serves the API; ``engines`` counts those that must each generate."""
 
     cluster: str
     topology: str
@@ -91,7 +91,7 @@ Severity = Literal["fail", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A rule that the requested layout breaks: ``code`` of the domain's list (S04), the reason, its source, what would work."""
+    """A rule that the layout breaks: ``code`` of the domain's list (S04), the reason, its source, what would work."""
 
     code: str
     severity: Severity

@@ -1,8 +1,9 @@
 """Model profiles: what is known of a model beyond vLLM's own defaults, as data in ``models/*.yaml``.
 
-A profile adds rules (which layouts cannot work, and why), settings (arguments and environment that its makers or upstream's
-nightly runs recommend) and reference results. Every entry names its source, so that an operator can judge it. Adding a model
-is adding a file.
+A profile adds rules (which layouts cannot work, and why), settings (arguments and environment that its makers or
+upstream's nightly runs recommend) and reference results. Every entry names its source, so that an operator can judge
+it. Adding a model is adding a file; one that differs little
+from another ``extends`` it, replacing whole top-level keys.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _STRICT: ConfigDict = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Sizes in bytes. ``expert_bytes`` is the part that expert parallelism spreads; ``disk_bytes`` what one copy needs free."""
+    """Sizes in bytes. ``expert_bytes``: the part that expert parallelism spreads; ``disk_bytes``: what a copy needs
+    free."""
 
     total_bytes: int
     expert_bytes: int
@@ -76,8 +78,8 @@ class ReleaseNote:
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """``first`` supports the model at all, ``stable`` is the floor its document names; entries speak of single releases.
-    ``mtp_prefix_caching``: the first release on which the two together do not corrupt answers."""
+    """``first`` supports the model at all, ``stable`` is the floor its document names; entries speak of single
+    releases. ``mtp_prefix_caching``: the first release on which the two together do not corrupt answers."""
 
     first: str
     stable: str
@@ -117,8 +119,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One model. ``always`` applies to every cluster, ``multi_node`` to those of more than one node; ``mtp`` is what turns
-    multi-token prediction on, for an operator to copy into ``serve.engine_args``."""
+    """One model. ``always`` applies to every cluster, ``multi_node`` to those of more than one node; ``mtp`` is what
+    turns multi-token prediction on, for an operator to copy into ``serve.engine_args``."""
 
     name: str
     title: str
@@ -144,18 +146,28 @@ def profile_names() -> tuple[str, ...]:
 @cache
 def load_profile(name: str) -> Profile:
     """The profile called ``name``. Raises ``ConfigError`` for an unknown name or a malformed file."""
-    if name not in profile_names():
-        raise ConfigError(f"model.profile: no profile is called {name!r}", hint=_hint(name))
-    path = FOLDER / f"{name}.yaml"
-    document = yamlio.load(path)
+    document = yamlio.load(_path(name))
     try:
-        profile = TypeAdapter(Profile).validate_python(document.data)
+        profile = TypeAdapter(Profile).validate_python(_extended(document))
     except ValidationError as error:
         first = error.errors()[0]
         raise document.error(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", first["loc"]) from error
     if profile.name != name:
         raise document.error(f"calls itself {profile.name!r}: name and file name must be the same", ["name"])
     return profile
+
+
+def _path(name: str) -> Path:
+    if name not in profile_names():
+        raise ConfigError(f"model.profile: no profile is called {name!r}", hint=_hint(name))
+    return FOLDER / f"{name}.yaml"
+
+
+def _extended(document: yamlio.Node) -> dict[str, object]:
+    """The document's keys over those of the profile that it extends. One step: a base extends nothing."""
+    own = dict(document.data)
+    base = own.pop("extends", None)
+    return {**yamlio.load(_path(base)).data, **own} if base else own
 
 
 def _hint(name: str) -> str:

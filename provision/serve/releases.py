@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, total_ordering
 
-_GRAMMAR = re.compile(r"v?(?P<numbers>\d+(?:\.\d+){1,3})(?:\.?(?P<stage>a|b|rc)(?P<serial>\d+))?(?:\.?post(?P<post>\d+))?\Z")
+_GRAMMAR = re.compile(
+    r"v?(?P<numbers>\d+(?:\.\d+){1,3})(?:\.?(?P<stage>a|b|rc)(?P<serial>\d+))?(?:\.?post(?P<post>\d+))?\Z"
+)
 _STAGES = {"a": 0, "b": 1, "rc": 2, "": 3}
 
 

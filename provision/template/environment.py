@@ -1,8 +1,8 @@
 """Jinja2 as this project uses it: sandboxed, strict about what is undefined, with a fixed list of filters and tests.
 
-Two environments: for expressions and texts, and for ``*.sh.j2`` files, where every value that a template prints is quoted
-for sh unless it passed through ``| raw``. A value between quotes of the template itself (``"{{ x }}"``) would be quoted twice: such a
-template doesn't load.
+Two environments: for expressions and texts, and for ``*.sh.j2`` files, where every value that a template prints is
+quoted for sh unless it passed through ``| raw``. A value between quotes of the template itself (``"{{ x }}"``) would
+be quoted twice: such a template doesn't load.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from provision import shell
 from provision.errors import ConfigError, Position
@@ -44,7 +45,9 @@ class Environment(ImmutableSandboxedEnvironment):
         """Methods of plain values, and functions marked by ``callable_in_templates``."""
         if getattr(obj, "callable_in_templates", False):
             return True
-        return isinstance(getattr(obj, "__self__", None), str | bytes | Mapping | Sequence) and super().is_safe_callable(obj)
+        return isinstance(
+            getattr(obj, "__self__", None), str | bytes | Mapping | Sequence
+        ) and super().is_safe_callable(obj)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """A secret opens to nobody here."""
@@ -149,7 +152,9 @@ def _refuse_quoted_values(source: str, path: Path) -> None:
         if not re.search(r"\|\s*raw\b", found["expression"]):
             line = source.count("\n", 0, found.start()) + 1
             hint = "remove the quotes around {{ … }}: the value is quoted as one word anyway"
-            raise ConfigError("template: this value would be quoted twice", where=Position(str(path), line, 1), hint=hint)
+            raise ConfigError(
+                "template: this value would be quoted twice", where=Position(str(path), line, 1), hint=hint
+            )
 
 
 def _place(path: Path, error: BaseException) -> Position:

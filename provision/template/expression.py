@@ -1,8 +1,8 @@
 """Expressions and texts of playbooks and inventories: evaluated once, typed, and checked before anything runs.
 
-A text that is wholly ``{{ e }}`` gives the value of ``e`` with its type (so ``"{{ 1.10 }}"`` stays a float and a version ``"1.10"`` from
-a variable stays a text: nothing is parsed a second time). Any other text gives a string. What a value holds is never taken
-for a template.
+A text that is wholly ``{{ e }}`` gives the value of ``e`` with its type (so ``"{{ 1.10 }}"`` stays a float and a
+version ``"1.10"`` from a variable stays a text: nothing is parsed a second time). Any other text gives a string. What
+a value holds is never taken for a template.
 """
 
 from __future__ import annotations
@@ -58,8 +58,12 @@ def evaluate_expression(expression: str, scope: Scope, *, where: Position | None
     return _run(_expression(expression, where), scope, expression, where)
 
 
-def evaluate_tree(value: Any, scope: Scope, *, where: Callable[[tuple[Any, ...]], Position | None] = lambda _: None) -> Any:
-    """``value`` (mappings, lists, scalars) with every text in it evaluated; ``where`` tells the place of a path in it."""
+def evaluate_tree(
+    value: Any, scope: Scope, *, where: Callable[[tuple[Any, ...]], Position | None] = lambda _: None
+) -> Any:
+    """``value`` (mappings, lists, scalars) with every text in it evaluated; ``where`` tells the place of a path
+    in it.
+    """
     return _tree(value, scope, where, ())
 
 
@@ -206,7 +210,9 @@ def _failure(
 ) -> ConfigError:
     unknown = [reference.name for reference in references if reference.name not in scope]
     if isinstance(error, jinja2.UndefinedError) and unknown:
-        return ConfigError(f"{text.strip()!r}: {unknown[0]!r} is not defined", where=where, hint=_close(unknown[0], scope))
+        return ConfigError(
+            f"{text.strip()!r}: {unknown[0]!r} is not defined", where=where, hint=_close(unknown[0], scope)
+        )
     return ConfigError(f"{text.strip()!r}: {error}", where=where)
 
 

@@ -32,9 +32,7 @@ class Transport(Protocol):
     @property
     def counters(self) -> Counters: ...
 
-    def run(
-        self, script: str, *, deadline: float, input: bytes = b"", become: bool = True, label: str = ""
-    ) -> Result:
+    def run(self, script: str, *, deadline: float, input: bytes = b"", become: bool = True, label: str = "") -> Result:
         """Run a POSIX-sh script with its own remote deadline; exit, stdout and stderr as they are. Never raises for a
         failing command; ``Result.timed_out`` and exit 124 where it outran its deadline."""
 

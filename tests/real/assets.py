@@ -81,6 +81,7 @@ class Recipe:
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG=C.UTF-8",
         "TORCHDYNAMO_DISABLE=1",  # without it and without g++: dead at the first token
+        "VLLM_USE_AOT_COMPILE=0",  # else the warm-up fails, with dynamo off and without --enforce-eager
         "HF_HUB_OFFLINE=1",
         "VLLM_NO_USAGE_STATS=1",
         "DO_NOT_TRACK=1",
@@ -462,8 +463,10 @@ def locked(path: Path, say: Say) -> Iterator[None]:
 
 def tell(line: str) -> None:
     """Write a progress line to the process's own stderr, past pytest's capture."""
-    print(f"real tier: {line}", file=sys.__stderr__, flush=True)
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"real tier: {line}\n")
+        sys.__stderr__.flush()
 
 
 if __name__ == "__main__":
-    print(ensure().folder)
+    sys.stdout.write(f"{ensure().folder}\n")

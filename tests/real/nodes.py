@@ -118,9 +118,12 @@ class Record:
     """The process whose end makes the cluster a leftover; None: it stays until `down`."""
     processes: dict[str, Process] = field(default_factory=dict)
     forward_rule: bool = False
+    docker_groups: list[str] = field(default_factory=list)
+    """Control groups named docker, which dockerd makes even when it is told another parent."""
 
     @property
     def file(self) -> Path:
+        """Return where the record is kept."""
         return RECORDS / f"{self.prefix}.json"
 
     def save(self) -> None:
@@ -184,6 +187,8 @@ def dismantle(record: Record) -> None:
         quiet("iptables", "-D", *record.rule())
     for index in range(1, len(record.nodes) + 1):
         remove_cgroups(record.cgroup(index))
+    for group in record.docker_groups:
+        removed(group)
     remove_tree(Path(record.folder))
     record.file.unlink(missing_ok=True)
 
@@ -193,8 +198,14 @@ def remove_cgroups(name: str) -> None:
     base = Path("/sys/fs/cgroup")
     for top in (path for path in (base / name, *base.glob(f"*/{name}")) if path.is_dir()):
         for folder, _, _ in os.walk(top, topdown=False):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(NodesError):
                 wait_for(lambda path=folder: removed(path), 5, f"{folder} to empty")
+
+
+def docker_groups() -> list[Path]:
+    """Return where a Docker daemon may make the control group `docker`."""
+    base = Path("/sys/fs/cgroup")
+    return [base / "docker", *(path / "docker" for path in base.iterdir() if path.is_dir() and not path.is_symlink())]
 
 
 def removed(folder: str) -> bool:
@@ -274,7 +285,7 @@ class Node:
         """Return the node's processes, pid (as the node sees it) to command line, without ours."""
         lines = self.exec(["ps", "-eo", "pid=,args="], check=True).stdout.splitlines()
         split = (line.strip().split(None, 1) for line in lines)
-        return {int(pid): args for pid, args in split if args != "ps -eo pid=,args="}
+        return {int(pid): args for pid, args in split if not args.startswith("ps -eo pid=")}
 
     def listening(self) -> set[int]:
         """Return the TCP ports that something listens on, on any address of the node."""
@@ -399,7 +410,8 @@ class Cluster:
         """Write `cluster.yaml` into `directory` and return its path.
 
         `qnext` is merged deeply over the defaults (an image install of Qwen3-Next-Tiny on the
-        CPU build); None removes a key. `connection` overrides `ansible_*` variables for all
+        CPU build, with --enforce-eager: that skips the warm-up, in which some broken layouts
+        would already fail); None removes a key. `connection` overrides `ansible_*` variables for all
         hosts, `host_vars` adds variables by node name.
         """
         options = f"-o UserKnownHostsFile={self.known_hosts} -o StrictHostKeyChecking=yes"
@@ -408,7 +420,7 @@ class Cluster:
             "hardware": "cpu",
             "install": {"method": "image", "image": "quay.io/ascend/vllm-ascend:v0.18.0-a3"},
             "model": {"path": f"{WEIGHTS}/Qwen3-Next-Tiny", "served_name": "qwen3-next-tiny"},
-            "serve": {"topology": "single", "port": 8000, "max_model_len": 1024},
+            "serve": {"port": 8000, "max_model_len": 1024, "engine_args": {"enforce-eager": True}},
         }
         variables: dict[str, object] = {
             "ansible_user": "root",
@@ -488,7 +500,8 @@ def reserve(count: int, owner: int | None, folder: Path | None) -> Record:
     folder = folder or asset_store.cache_folder() / f"run-{prefix}"
     names = [f"node-{index}" for index in range(1, count + 1)]
     process = Process.of(owner) if owner is not None else None
-    record = Record(prefix, octet, str(folder.absolute()), names, process)
+    missing_groups = [str(path) for path in docker_groups() if not path.exists()]
+    record = Record(prefix, octet, str(folder.absolute()), names, process, docker_groups=missing_groups)
     record.save()
     return record
 

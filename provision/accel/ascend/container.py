@@ -1,8 +1,8 @@
 """How a container gets at Ascend devices: device nodes and mounts, computed from what the node has.
 
-The recipe is that of vllm-ascend's installation guide for Atlas A2 and A3, with the traps taken out: sources are checked,
-``npu-smi`` is taken from where it is, device nodes are those found, and ``hccn_tool`` and ``hccn.conf`` come along where
-they exist, for the network checks and the KV pool.
+The recipe is that of vllm-ascend's installation guide for Atlas A2 and A3, with the traps taken out: sources are
+checked, ``npu-smi`` is taken from where it is, device nodes are those found, and ``hccn_tool`` and ``hccn.conf`` come
+along where they exist, for the network checks and the KV pool.
 """
 
 from __future__ import annotations

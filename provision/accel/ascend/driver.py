@@ -96,7 +96,7 @@ def _field_key(part: str) -> tuple[int, int]:
 
 
 def within(version: str, limits: tuple[str, str]) -> bool:
-    """Whether ``version`` lies in a compatibility range, ends included; longer versions count as their prefix at the top."""
+    """Whether ``version`` lies in a compatibility range, ends included; 7.2.99.1 is within ``[7.0.0,7.2.99]``."""
     low, high = version_key(limits[0].rstrip(".")), version_key(limits[1].rstrip("."))
     key = version_key(version)
     return low <= key and key[: len(high)] <= high

@@ -16,8 +16,8 @@ different speeds; production launchers use 1200 to 7200 [CANN manual, HCCL_CONNE
 INTERFACE_VARIABLES: Mapping[str, str] = MappingProxyType(
     {"HCCL_SOCKET_IFNAME": "=", "GLOO_SOCKET_IFNAME": "", "TP_SOCKET_IFNAME": ""}
 )
-"""HCCL takes a bare name as a prefix (``eth1`` matches ``eth10``); ``=eth1`` is exact [CANN manual, HCCL_SOCKET_IFNAME].
-Gloo and Tensorpipe take a plain name."""
+"""HCCL takes a bare name as a prefix (``eth1`` matches ``eth10``); ``=eth1`` is exact [CANN manual,
+HCCL_SOCKET_IFNAME]. Gloo and Tensorpipe take a plain name."""
 
 
 def environment(nodes: int) -> Mapping[str, str]:

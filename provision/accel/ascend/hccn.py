@@ -28,7 +28,7 @@ NET_HEALTHS = (
     "Detect ip set",
     "Unknown",
 )
-"""Every state of ``-net_health``; ``Init``: no detection address is set [samples/npu/FIELDS.md, "Links"]."""
+"""Every state of ``-net_health``; ``Init``: no detection address is set [hicann/driver, hccn_tool]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,23 @@ def parse_conf(text: str) -> HccnConf:
     for key, value in assignments(text).items():
         what, _, number = key.rpartition("_")
         device = integer(number)
-        if device is not None and value and what in ("address", "netmask", "netdetect", "gateway"):
-            entry = devices.get(device, HccnAddress(device))
-            devices[device] = replace(entry, **{what: value})
+        if device is not None and value:
+            devices[device] = _configured(devices.get(device, HccnAddress(device)), what, value)
     found = [devices[number] for number in sorted(devices)]
     return HccnConf(tuple(found), _problems(text, found, "device"))
+
+
+def _configured(entry: HccnAddress, what: str, value: str) -> HccnAddress:
+    match what:
+        case "address":
+            return replace(entry, address=value)
+        case "netmask":
+            return replace(entry, netmask=value)
+        case "netdetect":
+            return replace(entry, netdetect=value)
+        case "gateway":
+            return replace(entry, gateway=value)
+    return entry
 
 
 def _states(text: str, pattern: str, what: str) -> HccnStates:

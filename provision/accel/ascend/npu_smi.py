@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from provision.accel.ascend.text import complaints, decimal, fields, integer, known
 
 HEALTHS = ("OK", "Warning", "Alarm", "Critical", "UNKNOWN")
-"""Every health word of the tool; the worst active alarm decides [samples/npu/FIELDS.md, "Health"]."""
+"""Every health word of the tool; the worst active alarm decides [hicann/driver, npu-smi]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +343,7 @@ def _first_row(cells: Sequence[str]) -> Die | None:
         return None
     rest = "|".join(cells[at + 1 :])
     power, temperature = [*_before_pairs(rest).split(), "", ""][:2]
-    pages = (_pairs(rest) or [(None, None)])[0]
+    used, total = _pairs(rest)[0] if _pairs(rest) else (None, None)
     return Die(
         npu=integer(words[0]),
         chip=None,
@@ -351,8 +351,8 @@ def _first_row(cells: Sequence[str]) -> Die | None:
         health=health if health in HEALTHS else None,
         power_w=decimal(power),
         temp_c=integer(temperature),
-        hugepages_used=pages[0],
-        hugepages_total=pages[1],
+        hugepages_used=used,
+        hugepages_total=total,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading the text of Ascend tools: numbers that may be ``-`` or ``NA``, ``key=value`` and ``Key : value`` lines, codes."""
+"""Reading what Ascend tools print: numbers that may be ``-`` or ``NA``, ``key=value`` and ``Key : value``, codes."""
 
 from __future__ import annotations
 
@@ -32,16 +32,20 @@ CODES = {
     -9021: "an upgrade is under way",
     -9255: "not supported",
 }
-"""Return codes of DCMI and npu-smi, with their usual cause [samples/npu/FIELDS.md, "Return codes" and "Usual causes"]."""
+"""Return codes of DCMI and npu-smi, with their usual cause [hicann/driver, DCMI API; vllm-ascend issues]."""
 
 _RETURN_CODE = re.compile(r"ret is (-\d{4})(?!\d)", re.ASCII)
 _COMPLAINTS = (
-    (re.compile(r"error while loading shared libraries: *([^\s:]+)"), "library {} not found: LD_LIBRARY_PATH lacks "
-     "/usr/local/Ascend/driver/lib64/common and driver/lib64/driver"),
+    (
+        re.compile(r"error while loading shared libraries: *([^\s:]+)"),
+        "library {} not found: LD_LIBRARY_PATH lacks /usr/local/Ascend/driver/lib64/common and driver/lib64/driver",
+    ),
     (re.compile(r"([\w./-]+): (?:command )?not found"), "{}: command not found"),
     (re.compile(r"([\w./-]+): Is a directory"), "{} is a directory: docker made it of a missing mount source"),
-    (re.compile(r"(driver package may not be completely installed)"), "{}: /etc/ascend_install.info has no "
-     "Driver_Install_Status=complete"),
+    (
+        re.compile(r"(driver package may not be completely installed)"),
+        "{}: /etc/ascend_install.info has no Driver_Install_Status=complete",
+    ),
     (re.compile(r"(drvRetCode=87|drvErr=87)"), "{}: the driver cannot be used from here"),
     (re.compile(r"(Can't get ascend_hal device count)"), "{}: the driver shows no device here"),
     (re.compile(r"(Invalid card id|Error parameter of -\w)"), "{}"),

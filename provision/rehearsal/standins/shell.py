@@ -1,13 +1,15 @@
 """``sh`` on a rehearsal node: the machine's real shell, fed with text in which the node's paths are mapped.
 
-It stands for ``/bin/sh`` wherever a script comes from: ``-c``, a file, or standard input. A script on standard input is
-read to its end before it runs, as its text must be whole to be rewritten.
+It stands for ``/bin/sh`` wherever a script comes from: ``-c``, a file, or standard input. A script on standard input
+may go on for as long as the session does, so it is mapped line by line on its way to the real shell.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+from typing import NoReturn
 
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import map_path, rewrite
@@ -15,6 +17,9 @@ from provision.rehearsal.rewrite import map_path, rewrite
 REAL = "/bin/sh"
 _LONGEST_ARGUMENT = 100_000
 """Bytes: Linux refuses a single argument above 128 KiB."""
+
+_ENCODED = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}\n?\Z")
+"""A line of base64: content on its way into a file, not shell text."""
 
 WRAPPER = """#!/bin/sh
 # Text that holds the node's root already was mapped by the shell that carried it here; text without a path needs nothing.
@@ -33,11 +38,13 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     """Replace this process by the real shell with mapped text."""
     options, rest, from_text = _options(argv)
     if from_text and rest:
-        return _run(node, options, rest[0], rest[1:])
-    if rest and "-s" not in options:
+        _run(node, options, rest[0], rest[1:])
+    elif rest and "-s" not in options:
         return _run_file(node, options, rest)
-    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    return _run(node, [o for o in options if o != "-s"], text, [REAL, *rest])
+    else:
+        _map_input(node)
+        os.execv(REAL, [REAL, *options, *rest])
+    return 126
 
 
 def _options(argv: list[str]) -> tuple[list[str], list[str], bool]:
@@ -70,7 +77,7 @@ def _run_file(node: Node, options: list[str], rest: list[str]) -> int:
     return _run(node, options, text, [path, *rest[1:]])
 
 
-def _run(node: Node, options: list[str], text: str, names: list[str]) -> int:
+def _run(node: Node, options: list[str], text: str, names: list[str]) -> NoReturn:
     text = rewrite(text, node.root)
     names = [map_path(name, node.root) for name in names]
     if len(text) < _LONGEST_ARGUMENT:
@@ -80,4 +87,41 @@ def _run(node: Node, options: list[str], text: str, names: list[str]) -> int:
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.execv(REAL, [REAL, *options, path, *names[1:]])
-    return 126
+
+
+def _map_input(node: Node) -> None:
+    """Put a child between standard input and this process, which maps complete lines as they come."""
+    receive, send = os.pipe()
+    if os.fork():
+        os.close(send)
+        os.dup2(receive, 0)
+        os.close(receive)
+        return
+    os.close(receive)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        _copy_mapped(node.root, send)
+    except BrokenPipeError:
+        os._exit(0)
+    os._exit(0)
+
+
+def _copy_mapped(root: str, send: int) -> None:
+    rest = b""
+    while data := os.read(0, 65536):
+        *lines, rest = (rest + data).split(b"\n")
+        _write(send, b"".join(_mapped(line + b"\n", root) for line in lines))
+    _write(send, _mapped(rest, root))
+
+
+def _mapped(line: bytes, root: str) -> bytes:
+    if b"/" not in line or _ENCODED.match(line):
+        return line
+    return rewrite(line.decode("utf-8", "surrogateescape"), root).encode("utf-8", "surrogateescape")
+
+
+def _write(target: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(target, data) :]

@@ -1,0 +1,328 @@
+"""The SSH servers of a rehearsal: one a node, all in one event loop.
+
+A session runs in a real shell in a process group of its own, as with sshd: it goes on when the connection breaks, and
+the channel closes when the command and everything that holds its output have ended. The node's root is taken out of
+what is printed. Forwarded connections to 127.0.0.1 or the node's address reach the node's own loopback address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+
+import asyncssh
+
+from provision.rehearsal.node import Node
+from provision.rehearsal.rewrite import Unmapper, rewrite
+from provision.rehearsal.standins.net import proc_net_tcp
+from provision.rehearsal.standins.system import login_environment
+
+MAX_SESSIONS = 10
+"""Channels with a command on one connection: OpenSSH's default."""
+
+_CHUNK = 65536
+_POLL = 0.05
+_PORTS_EVERY = 4
+"""Polls between two looks at the ports while commands run."""
+
+
+class NodeServer:
+    """One node's sshd."""
+
+    def __init__(self, node: Node, *, port: int, keys: Path) -> None:
+        self.node = node
+        self._port = port
+        self._keys = keys
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._listening: tuple[bool, str] = (False, "")
+        self._taken: dict[int, asyncio.Server] = {}
+        self._running = 0
+        self._ports_seen = ""
+        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.logins: dict[str, list[str]] = {}
+
+    async def follow_state(self) -> None:
+        """Bring listeners in line with the node's state."""
+        state = self.node.state
+        wanted = (not state.get("ssh/stopped"), state.get("ssh/host_key"))
+        if wanted != self._listening:
+            await self._relisten(*wanted)
+        if state.get("ssh/drop_now"):
+            state.clear("ssh/drop_now")
+            self.drop_all()
+        await self._take_ports()
+
+    def drop_all(self) -> None:
+        """Cut every connection without a word, as a dead router does."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    async def close(self) -> None:
+        """Stop listening and cut what is open."""
+        await self._relisten(False, "")
+        self.drop_all()
+        for server in self._taken.values():
+            server.close()
+
+    async def _relisten(self, on: bool, key: str) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+            await self._acceptor.wait_closed()
+            self._acceptor = None
+        if on:
+            self._acceptor = await asyncssh.listen(
+                self.node.address, self._port, server_factory=lambda: _Login(self), line_editor=False,
+                server_host_keys=[str(self._keys / f"host_{self.node.name}{'_other' if key else ''}")], encoding=None,
+                process_factory=self._serve, sftp_factory=self._sftp, login_timeout=20, reuse_address=True,
+                server_version="OpenSSH_9.6p1",
+            )  # fmt: skip
+        self._listening = (on, key)
+
+    async def _take_ports(self) -> None:
+        wanted = {int(key.removeprefix("port/")) for key in self.node.state.keys("port/")}
+        for port in wanted - self._taken.keys():
+            with contextlib.suppress(OSError):
+                self._taken[port] = await asyncio.start_server(lambda r, w: w.close(), self.node.address, port)
+        for port in self._taken.keys() - wanted:
+            self._taken.pop(port).close()
+
+    def authorized(self, user: str) -> list[bytes]:
+        """Keys that may log in; every user of the node has the same."""
+        known = {"root", "operator", "sudoer", "deploy"}
+        return [(self._keys / "id_ed25519.pub").read_bytes()] if user in known else []
+
+    def _sftp(self, channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
+        return asyncssh.SFTPServer(channel, chroot=self.node.root.encode())
+
+    async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        """One command of one session."""
+        self._log(process)
+        self.refresh_ports()
+        self._running += 1
+        try:
+            status = await _Command(self, process).run()
+        finally:
+            self._running -= 1
+        if status >= 0:
+            process.exit(status)
+        else:
+            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+        self._drop_after_execs(process)
+
+    def refresh_ports(self) -> None:
+        """Write the node's /proc/net/tcp when it changed."""
+        text = proc_net_tcp(self.node)
+        if text != self._ports_seen:
+            target = os.path.join(self.node.root, "proc/net/tcp")
+            temporary = f"{target}~"
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(text)
+            os.replace(temporary, target)
+            self._ports_seen = text
+
+    @property
+    def busy(self) -> bool:
+        return self._running > 0
+
+    def _drop_after_execs(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        left = int(self.node.state.number("ssh/drop_after_execs", -1))
+        if left < 0:
+            return
+        self.node.state.set("ssh/drop_after_execs", str(left - 1))
+        if left <= 1:
+            self.node.state.clear("ssh/drop_after_execs")
+            self.drop_all()
+
+    def drop_at(self, data: bytes) -> bool:
+        """Whether ``data`` of a session's input is the moment at which the connection is to break."""
+        text = self.node.state.get("ssh/drop_at")
+        if not text or text.encode() not in data:
+            return False
+        self.node.state.clear("ssh/drop_at")
+        return True
+
+    def drop_after(self, sent: int) -> bool:
+        """Whether the connection is to break after ``sent`` more bytes of output."""
+        left = self.node.state.number("ssh/drop_after_bytes", -1)
+        if left < 0:
+            return False
+        self.node.state.set("ssh/drop_after_bytes", str(int(left) - sent))
+        if left - sent > 0:
+            return False
+        self.node.state.clear("ssh/drop_after_bytes")
+        return True
+
+    def _log(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        """Every exec, one line: what the exec-count test reads."""
+        user = process.get_extra_info("username")
+        with open(os.path.join(self.node.folder, "execs.log"), "a", encoding="utf-8", errors="replace") as file:
+            file.write(f"{time.time():.3f} {user} {process.command!r}\n")
+
+
+class _Login(asyncssh.SSHServer):
+    """One connection: who may come in, and where forwarded connections go."""
+
+    def __init__(self, server: NodeServer) -> None:
+        self._server = server
+        self._connection: asyncssh.SSHServerConnection | None = None
+        self._sessions = 0
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._server.connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connection is not None:
+            self._server.connections.discard(self._connection)
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return any(key == asyncssh.import_public_key(text) for text in self._server.authorized(username))
+
+    def password_auth_supported(self) -> bool:
+        return bool(self._server.node.state.get("ssh/password"))
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return bool(self._server.authorized(username)) and password == self._server.node.state.get("ssh/password")
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        if self._connection is None:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "no connection")
+        node = self._server.node
+        own = dest_host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", node.name, node.address)
+        return self._connection.forward_connection(node.address if own else dest_host, dest_port)  # type: ignore[return-value]
+
+
+class _Command:
+    """A command of a session: process, pumps, end."""
+
+    def __init__(self, server: NodeServer, session: asyncssh.SSHServerProcess[bytes]) -> None:
+        self._server = server
+        self._session = session
+        self._node = server.node
+
+    async def run(self) -> int:
+        """Start it, carry bytes, return its status (negative: the signal that ended it)."""
+        process = await asyncio.create_subprocess_exec(
+            *self._argv(), cwd=self._home(), env=self._environment(), start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        feeding = asyncio.create_task(self._feed(process, process.stdin))
+        await asyncio.gather(
+            self._drain(process.stdout, self._session.stdout), self._drain(process.stderr, self._session.stderr)
+        )
+        status = await process.wait()
+        feeding.cancel()
+        process.stdin.close()
+        return status
+
+    def _argv(self) -> list[str]:
+        shell = f"{self._node.root}/bin/sh"
+        command = self._session.command
+        if command is None:
+            return [shell, "-s"]
+        return ["/bin/sh", "-c", rewrite(command, self._node.root)]
+
+    def _home(self) -> str:
+        user = str(self._session.get_extra_info("username"))
+        return login_environment(self._node, user)["HOME"]
+
+    def _environment(self) -> dict[str, str]:
+        user = str(self._session.get_extra_info("username"))
+        peer = self._session.get_extra_info("peername") or ("127.0.0.1", 0)
+        local = self._session.get_extra_info("sockname") or (self._node.address, 22)
+        ends = {"SSH_CONNECTION": f"{peer[0]} {peer[1]} {local[0]} {local[1]}"}
+        return {**login_environment(self._node, user), **ends, "SSH_CLIENT": f"{peer[0]} {peer[1]} {local[1]}"}
+
+    async def _feed(self, process: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
+        """Carry the session's input to the command, and its signals."""
+        while True:
+            try:
+                data = await self._session.stdin.read(_CHUNK)
+            except asyncssh.SignalReceived as received:
+                self._signal(process, received.signal)
+                continue
+            except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged, asyncssh.SoftEOFReceived):
+                continue
+            if not data:
+                break
+            if self._server.drop_at(data):
+                self._server.drop_all()
+            with contextlib.suppress(ConnectionError):
+                stdin.write(data)
+                await stdin.drain()
+        with contextlib.suppress(ConnectionError):
+            stdin.close()
+
+    async def _drain(self, source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]) -> None:
+        """Carry one stream of output; when the session is gone, swallow it."""
+        unmapper = Unmapper(self._node.root)
+        while data := await source.read(_CHUNK):
+            await self._send(unmapper.feed(data), target)
+        await self._send(unmapper.finish(), target)
+
+    async def _send(self, data: bytes, target: asyncssh.SSHWriter[bytes]) -> None:
+        if not data or self._session.channel.is_closing():
+            return
+        if self._server.drop_after(len(data)):
+            self._server.drop_all()
+            return
+        with contextlib.suppress(ConnectionError, asyncssh.Error, OSError):
+            target.write(data)
+            await target.drain()
+
+    @staticmethod
+    def _signal(process: asyncio.subprocess.Process, name: str) -> None:
+        with contextlib.suppress(ProcessLookupError, ValueError, KeyError):
+            os.killpg(process.pid, signal.Signals[f"SIG{name}"])
+
+
+async def serve(servers: list[NodeServer], folder: Path, stop: asyncio.Event, started: asyncio.Event) -> None:
+    """Run all nodes until ``stop``. Raises OSError where an address is taken."""
+    try:
+        for server in servers:
+            await server.follow_state()
+        started.set()
+        turn = 0
+        while not stop.is_set():
+            wanted = _generation(folder)
+            for server in servers:
+                await server.follow_state()
+                if server.busy and turn % _PORTS_EVERY == 0:
+                    server.refresh_ports()
+            _acknowledge(folder, wanted)
+            turn += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _POLL)
+    finally:
+        for server in servers:
+            await server.close()
+
+
+def _generation(folder: Path) -> str:
+    """The number of the last change to any node's state."""
+    try:
+        return (folder / "generation").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _acknowledge(folder: Path, generation: str) -> None:
+    applied = folder / "applied"
+    if generation and (not applied.exists() or applied.read_text() != generation):
+        applied.write_text(generation)

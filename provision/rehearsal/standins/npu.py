@@ -1,0 +1,95 @@
+"""The NPUs of a node as the driver would know them: health, memory, and who holds which die."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import NamedTuple
+
+from provision.rehearsal.node import Node
+from provision.rehearsal.standins.docker.store import birth
+
+HBM = 65536
+"""MB of one die."""
+
+_A3_BUSES = ("9D", "9F", "99", "9B", "95", "97", "91", "93", "8D", "8F", "89", "8B", "85", "87", "81", "83")
+_A2_BUSES = ("C1", "C2", "81", "82", "01", "02", "41", "42")
+_A3_POWER = ("166.9", "162.1", "160.9", "166.5", "170.5", "162.6", "165.0", "165.6")
+_A2_POWER = ("101.8", "92.0", "102.0", "99.8", "98.6", "99.7", "103.5", "98.2")
+HOLDING = "npu.json"
+"""File in a container's folder: die -> [pid, name, MB], written by the process that holds them."""
+
+
+class Use(NamedTuple):
+    """A process on a die; ``mb`` of its memory."""
+
+    die: int
+    pid: int
+    name: str
+    mb: int
+
+
+class Die(NamedTuple):
+    """One die: ``number`` is its davinci number; ``card`` and ``chip`` what npu-smi calls it."""
+
+    number: int
+    card: int
+    chip: int
+    health: str
+    error_code: str
+    power: str
+    temperature: int
+    bus: str
+    aicore: int
+    used: int
+
+
+def dies(node: Node) -> list[Die]:
+    """All dies that the driver still sees; ``npu/<n>/missing`` takes one away."""
+    held = uses(node)
+    return [_die(node, n, held) for n in range(node.dies) if not node.state.get(f"npu/{n}/missing")]
+
+
+def uses(node: Node) -> list[Use]:
+    """Who holds dies: running containers, then foreign processes (``npu/<n>/process`` = ``name pid MB``)."""
+    found = [use for folder in _folders(node) for use in _held_by(folder)]
+    for number in range(node.dies):
+        words = node.state.get(f"npu/{number}/process").split()
+        if words:
+            found.append(Use(number, int((words[1:2] or ["4242"])[0]), words[0], int((words[2:3] or ["43266"])[0])))
+    return sorted(found)
+
+
+def _die(node: Node, number: int, held: list[Use]) -> Die:
+    per_card = 2 if node.on_a3 else 1
+    card, chip = divmod(number, per_card)
+    key = f"npu/{number}"
+    busy = [use for use in held if use.die == number]
+    idle = (3110 if chip == 0 else 2870) + number if node.on_a3 else 3314 + number % 3
+    return Die(
+        number=number,
+        card=card,
+        chip=chip,
+        health=node.state.get(f"{key}/health", "OK"),
+        error_code=node.state.get(f"{key}/error_code", "80E01801"),
+        power="-" if chip else (_A3_POWER if node.on_a3 else _A2_POWER)[card],
+        temperature=int(node.state.number(f"{key}/temperature", 36 + number % 5)),
+        bus=f"0000:{(_A3_BUSES if node.on_a3 else _A2_BUSES)[number]}:00.0",
+        aicore=12 if busy else 0,
+        used=min(HBM, int(node.state.number(f"{key}/hbm_used", idle + sum(use.mb for use in busy)))),
+    )
+
+
+def _folders(node: Node) -> list[str]:
+    folder = os.path.join(node.docker, "containers")
+    return [os.path.join(folder, name) for name in os.listdir(folder)]
+
+
+def _held_by(folder: str) -> list[Use]:
+    """What the processes of one container hold; a process that is gone holds nothing."""
+    try:
+        with open(os.path.join(folder, HOLDING), encoding="utf-8") as file:
+            held = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return []
+    return [Use(int(die), pid, name, mb) for die, (pid, name, mb) in held.items() if birth(pid)]

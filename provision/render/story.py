@@ -1,0 +1,307 @@
+"""A run in lines, for people: what ``plain`` writes and ``live`` scrolls above its display.
+
+Rules that hold at 3 a.m.: nodes that fail come first; nodes with the same result share a line; what to do stands right
+below what is wrong; the last lines say how it ended, what to type next and where everything is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from typing import TypeVar
+
+from provision.events import (
+    ActionDone,
+    ActionPlanned,
+    CommandRan,
+    Event,
+    Found,
+    NodeConnected,
+    NodeUnreachable,
+    Note,
+    PlayEnded,
+    PlayStarted,
+    Progressed,
+    RunEnded,
+    RunStarted,
+    TaskEnded,
+    TaskStarted,
+)
+from provision.render.fold import fold
+
+PROGRESS_EVERY = 15.0
+"""Seconds between two lines about the progress of the same task."""
+ORDER = ("failed", "unreachable", "unknown", "warned", "changed", "ok", "skipped")
+_BAD = ("failed", "unreachable")
+_LEVELS = ("fail", "warn", "info", "off")
+_COLUMN = 12
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text and what it is about: a status, a finding's level, or one of title, detail, diff, note, end."""
+
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
+class _Open:
+    """A task under way: what was told of it and is not yet written."""
+
+    task: str
+    nodes: tuple[str, ...]
+    ended: list[TaskEnded] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    actions: list[ActionPlanned | ActionDone] = field(default_factory=list)
+    progress: dict[str, str] = field(default_factory=dict)
+    progress_at: float = 0.0
+
+
+class Story:
+    """Turns events into lines. ``verbose`` 1 adds actions, skipped tasks and commands, 2 also scripts and outputs."""
+
+    def __init__(self, *, verbose: int = 0, progress: bool = True) -> None:
+        self._verbose = verbose
+        self._progress = progress
+        self._open: _Open | None = None
+        self._connected: list[NodeConnected] = []
+        self._nodes: tuple[str, ...] = ()
+        self._directory = ""
+        self._planning = False
+
+    def lines(self, event: Event) -> list[Line]:
+        """What to write now that ``event`` happened."""
+        return list(self._on(event))
+
+    @singledispatchmethod
+    def _on(self, event: Event) -> Iterator[Line]:
+        yield from ()
+
+    # ---- the run
+
+    @_on.register
+    def _(self, event: RunStarted) -> Iterator[Line]:
+        self._nodes, self._directory, self._planning = event.nodes, event.directory, event.mode == "plan"
+        mode = ", plan only: nothing is changed" if self._planning else ""
+        yield Line("title", f"{event.command}: {event.inventory}, {_count(len(event.nodes), 'node')}{mode}")
+
+    @_on.register
+    def _(self, event: NodeConnected) -> Iterator[Line]:
+        self._connected.append(event)
+        yield from ()
+
+    @_on.register
+    def _(self, event: NodeUnreachable) -> Iterator[Line]:
+        yield Line("unreachable", f"{'unreachable':<{_COLUMN}}{event.node}: {event.reason}")
+        if event.hint:
+            yield _remedy(event.hint)
+
+    @_on.register
+    def _(self, event: PlayStarted) -> Iterator[Line]:
+        yield from self._flush()
+        yield from self._flush_connected()
+        yield Line("title", f"== {event.play}" + (f" ({fold(event.nodes)})" if event.nodes else ""))
+
+    @_on.register
+    def _(self, event: PlayEnded) -> Iterator[Line]:
+        yield from self._flush()
+
+    @_on.register
+    def _(self, event: Note) -> Iterator[Line]:
+        yield Line("warned" if event.level == "warn" else "note", f"{'note':<{_COLUMN}}{event.text}")
+
+    @_on.register
+    def _(self, event: CommandRan) -> Iterator[Line]:
+        if self._verbose:
+            yield Line("detail", f"{'$':>{_COLUMN - 2}} {event.node}: {event.label}: {_came_to(event)}")
+        if self._verbose > 1:
+            for text in (event.script, event.stdout, event.stderr):
+                yield from _quoted(text)
+
+    @_on.register
+    def _(self, event: RunEnded) -> Iterator[Line]:
+        yield from self._flush()
+        yield from self._flush_connected()
+        yield Line("failed" if event.exit_code else "end", f"{event.summary} ({_time(event.seconds)})")
+        yield from _bad_nodes(event)
+        if event.phases:
+            yield _pair("time", ", ".join(f"{name} {_time(seconds)}" for name, seconds in event.phases.items()))
+        for name, value in event.facts.items():
+            yield _pair(name, value)
+        for number, command in enumerate(event.next):
+            yield _pair("" if number else "next", command)
+        if self._directory:
+            yield _pair("recorded", self._directory)
+
+    def _flush_connected(self) -> Iterator[Line]:
+        if self._connected:
+            slowest = max(event.seconds for event in self._connected)
+            names = sorted((event.node for event in self._connected), key=_place(self._nodes))
+            yield Line("ok", f"{'connected':<{_COLUMN}}{fold(names)} ({_time(slowest)})")
+            self._connected = []
+
+    # ---- tasks
+
+    @_on.register
+    def _(self, event: TaskStarted) -> Iterator[Line]:
+        yield from self._flush()
+        yield from self._flush_connected()
+        self._open = _Open(event.task, event.nodes, progress_at=event.at)
+
+    @_on.register
+    def _(self, event: TaskEnded) -> Iterator[Line]:
+        task = self._of(event.task)
+        task.ended.append(event)
+        task.progress.pop(event.node, None)
+        if {ended.node for ended in task.ended} >= set(task.nodes):
+            yield from self._flush()
+
+    @_on.register
+    def _(self, event: Found) -> Iterator[Line]:
+        self._of("").found.append(event)
+        yield from ()
+
+    @_on.register
+    def _(self, event: ActionPlanned) -> Iterator[Line]:
+        self._of(event.task).actions.append(event)
+        yield from ()
+
+    @_on.register
+    def _(self, event: ActionDone) -> Iterator[Line]:
+        self._of(event.task).actions.append(event)
+        yield from ()
+
+    @_on.register
+    def _(self, event: Progressed) -> Iterator[Line]:
+        task = self._of(event.task)
+        if not self._progress:
+            return
+        if not event.node:
+            yield Line("note", f"{'…':<{_COLUMN}}{event.text}")
+            return
+        task.progress[event.node] = _progress(event)
+        if event.at - task.progress_at >= PROGRESS_EVERY:
+            task.progress_at = event.at
+            for text, nodes in _grouped(task.progress.items()):
+                yield Line("note", f"{'…':<{_COLUMN}}{task.task}: {fold(nodes)}: {text}")
+
+    def _of(self, task: str) -> _Open:
+        if self._open is None:
+            self._open = _Open(task, ())
+        return self._open
+
+    def _flush(self) -> Iterator[Line]:
+        task, self._open = self._open, None
+        if task is None:
+            return
+        yield from _findings(task.found, self._verbose, task.nodes)
+        yield from self._actions(task)
+        yield from self._results(task)
+
+    def _actions(self, task: _Open) -> Iterator[Line]:
+        shown = [action for action in task.actions if isinstance(action, ActionPlanned) or action.diff or self._verbose]
+        keyed = [((type(action), action.label, action.detail, action.diff), action.node) for action in shown]
+        for (kind, label, detail, diff), nodes in _grouped([(node, key) for key, node in keyed]):
+            word = "would" if kind is ActionPlanned else "did"
+            yield Line("changed", f"{word:<{_COLUMN}}{label}: {fold(sorted(nodes, key=_place(task.nodes)))}")
+            if self._verbose:
+                yield from _quoted(detail)
+            yield from (Line("diff", f"{'':<{_COLUMN}}{line}") for line in diff.splitlines())
+
+    def _results(self, task: _Open) -> Iterator[Line]:
+        told = {finding.node for finding in task.found if finding.level == "fail"}
+        groups = _grouped([(event.node, _same(event)) for event in task.ended])
+        seconds = max((event.seconds for event in task.ended), default=0.0)
+        for (status, message, hint, evidence), nodes in sorted(groups, key=lambda group: ORDER.index(group[0][0])):
+            if status == "skipped" and not self._verbose:
+                continue
+            where = fold(sorted((node for node in nodes if node), key=_place(task.nodes)))
+            text = ": ".join(part for part in (task.task, where, message) if part)
+            yield Line(status, f"{status:<{_COLUMN}}{text} ({_time(seconds)})")
+            if status in (*_BAD, "warned"):
+                yield from ([_remedy(hint)] if hint and not told.intersection(nodes or [""]) else [])
+                yield from _quoted(evidence)
+
+
+# ---- pieces
+
+
+def _same(event: TaskEnded) -> tuple[str, str, str, str]:
+    return event.status, event.message, event.hint, event.evidence
+
+
+def _grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[T, list[str]]]:
+    """Nodes by what is the same for them, in the order of first sight."""
+    groups: dict[T, list[str]] = {}
+    for node, key in pairs:
+        groups.setdefault(key, []).append(node)
+    return list(groups.items())
+
+
+def _findings(found: Sequence[Found], verbose: int, order: Sequence[str]) -> Iterator[Line]:
+    shown = [finding for finding in found if finding.level in ("fail", "warn") or verbose]
+    groups = _grouped([(finding.node, _finding_key(finding)) for finding in shown])
+    for key, nodes in sorted(groups, key=lambda group: _LEVELS.index(group[0][0])):
+        level, code, summary, expected, observed, remedy = key
+        where = fold(sorted((node for node in nodes if node), key=_place(order)))
+        text = ": ".join(part for part in (f"{code} {where}".strip(), summary) if part)
+        yield Line(level, f"{level:<{_COLUMN}}{text}")
+        yield from (_pair(name, value) for name, value in (("observed", observed), ("expected", expected)) if value)
+        yield from ([_remedy(remedy)] if remedy else [])
+
+
+def _finding_key(finding: Found) -> tuple[str, ...]:
+    return finding.level, finding.code, finding.summary, finding.expected, finding.observed, finding.remedy
+
+
+def _bad_nodes(event: RunEnded) -> Iterator[Line]:
+    """Only the nodes that something is wrong with: of the others nobody wants to read."""
+    keyed = [
+        (node, ", ".join(f"{counts[status]} {status}" for status in ORDER if counts.get(status)))
+        for node, counts in event.counts.items()
+        if any(counts.get(status) for status in _BAD)
+    ]
+    for text, nodes in _grouped(keyed):
+        yield Line("failed", f"{'':<{_COLUMN}}{fold(nodes)}: {text}")
+
+
+def _progress(event: Progressed) -> str:
+    share = f"{event.fraction:.0%} " if event.fraction is not None else ""
+    return f"{share}{event.text}".strip()
+
+
+def _came_to(event: CommandRan) -> str:
+    return f"exit {event.exit}, {_time(event.seconds)}"
+
+
+def _remedy(text: str) -> Line:
+    return Line("remedy", f"{'remedy':>{_COLUMN + 6}}  {text}")
+
+
+def _pair(name: str, value: str) -> Line:
+    return Line("detail", f"{name:>{_COLUMN + 6}}  {value}")
+
+
+def _quoted(text: str) -> Iterator[Line]:
+    for line in text.splitlines():
+        yield Line("evidence", f"{'|':>{_COLUMN + 6}}  {line}")
+
+
+def _place(order: Sequence[str]) -> Callable[[str], tuple[int, str]]:
+    """Sorts names by their place in ``order``, others after them."""
+    places = {name: place for place, name in enumerate(order)}
+    return lambda name: (places.get(name, len(places)), name)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

@@ -1,0 +1,271 @@
+"""Launch scripts: one complete POSIX-sh script a process, which an operator can read and run without this tool.
+
+What ``docker run`` gets is made here as words; the template only lays them out, and quotes every one. What only the
+node can tell (its interface, whether an optional mount exists) the script finds out itself, so that the same
+inventory gives the same script to the byte whether or not the node has been looked at. Secrets are in no script: it
+reads them from a 0600 file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from provision.accel.protocol import ContainerRecipe, Mount, accelerator
+from provision.errors import ConfigError
+from provision.inventory.model import Settings
+from provision.serve.plan import LaunchPlan, Process
+
+TEMPLATE = "launch/process.sh.j2"
+HANDSHAKE_MINUTES = 5
+"""How long a data-parallel worker waits for the head; fixed in vLLM [vllm v1/engine/core.py]."""
+
+_DIGEST_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)[0-9a-f]{16}( \\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A rendered launch script. ``filename`` is what ``render --out`` calls it; ``path`` is its place on the node;
+    ``digest`` identifies its content and is the value of the container's ``qnext.digest`` label. ``secrets_path`` is
+    the environment file that it reads, empty where it reads none."""
+
+    node_index: int
+    node: str
+    process: str
+    filename: str
+    text: str
+    digest: str
+    container: str
+    path: str
+    secrets_path: str = ""
+
+
+def render_scripts(
+    plan: LaunchPlan, settings_of: Mapping[str, Settings], recipes: Mapping[str, ContainerRecipe] | None = None
+) -> tuple[Script, ...]:
+    """The scripts of all processes, in the plan's order. ``settings_of`` is by node name, ``recipes`` by process
+    name; without recipes the scripts decide on their node which optional mounts there are. Raises ``ConfigError`` for
+    what no script can hold."""
+    return tuple(
+        render_script(plan, process, settings_of[process.node], (recipes or {}).get(process.name))
+        for process in plan.processes
+    )
+
+
+def render_script(
+    plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe | None = None
+) -> Script:
+    """The script of one process."""
+    made = recipe or accelerator(settings.hardware).recipe(process.devices)
+    folder = f"{settings.state_dir}/{settings.cluster}/launch"
+    secrets = f"{folder}/{process.name}.env" if settings.serve.api_key and not process.headless else ""
+    context = _context(plan, process, settings, made, secrets)
+    digest = _digest(_render(context, digest=""))
+    return Script(
+        node_index=process.node_index,
+        node=process.node,
+        process=process.name,
+        filename=f"node{process.node_index}.{process.name}.sh",
+        text=_render(context, digest=digest),
+        digest=digest,
+        container=container_name(plan.cluster, process.name),
+        path=f"{folder}/{process.name}.sh",
+        secrets_path=secrets,
+    )
+
+
+def container_name(cluster: str, process: str) -> str:
+    return f"qnext-{cluster}-{process}"
+
+
+def digest_of(text: str) -> str:
+    """The digest of a script as it stands: 16 hex digits of the SHA-256 over it with the digest's own label blank."""
+    return _digest(_DIGEST_LABEL.sub(r"\1\2", text, count=1))
+
+
+def readme(plan: LaunchPlan, scripts: Sequence[Script]) -> str:
+    """How to run a folder of rendered scripts by hand."""
+    title = f"Launch scripts of cluster {plan.cluster}: {plan.served_name}, topology {plan.topology}"
+    files = [f"  {script.filename:<24} on {script.node}" for script in scripts]
+    lines = [
+        title,
+        "",
+        "Each runs as root on its node, in this order:",
+        "",
+        *_order(plan),
+        "",
+        *files,
+        "",
+        *_ready(plan),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def model_mount(path: str) -> Mount:
+    """The weights, read-only at the same path. A snapshot of Hugging Face's cache is links into the ``blobs`` folder
+    beside it, so there the whole model's folder is mounted."""
+    clean = posixpath.normpath(path)
+    model, snapshots, _ = clean.rpartition("/snapshots/")
+    source = model if snapshots and posixpath.basename(model).startswith("models--") else clean
+    return Mount(source, source, "dir", read_only=True)
+
+
+# ---- what docker run gets
+
+
+def docker_options(
+    plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe
+) -> list[tuple[str, ...]]:
+    """The options of ``docker run`` that are the same on every node, one a line, without environment and digest.
+
+    No ``--rm``: logs outlive a crash. ``--entrypoint=``: some images (vLLM's own for CPU) have one that would swallow
+    our command. Logs are bounded at 500 MB."""
+    return [
+        (f"--name={container_name(plan.cluster, process.name)}",),
+        *(("--label", f"qnext.{key}={value}") for key, value in labels(plan, process).items()),
+        ("--net=host",),
+        (f"--shm-size={settings.install.shm_size}",),
+        ("--ulimit", "memlock=-1"),
+        ("--ulimit", "nofile=1048576:1048576"),
+        ("--log-driver=json-file",),
+        ("--log-opt", "max-size=100m"),
+        ("--log-opt", "max-file=5"),
+        ("--entrypoint=",),
+        *(("--device", device) for device in recipe.devices),
+        *(("-v", mount.volume) for mount in (*certain_mounts(recipe), model_mount(plan.model_path))),
+    ]
+
+
+def labels(plan: LaunchPlan, process: Process) -> dict[str, str]:
+    """The labels by which a container is found, without the digest; ``qnext.`` is left out of the keys."""
+    return {"cluster": plan.cluster, "process": process.name, "rank": str(process.rank)}
+
+
+def certain_mounts(recipe: ContainerRecipe) -> tuple[Mount, ...]:
+    return tuple(mount for mount in recipe.mounts if not mount.optional)
+
+
+def command_lines(argv: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """``argv`` as lines: the command and its positional words, then each option with its values."""
+    line: list[str] = []
+    for word in argv:
+        if word.startswith("--") and line:
+            yield tuple(line)
+            line = []
+        line.append(word)
+    yield tuple(line)
+
+
+# ---- what the template gets
+
+
+def _context(
+    plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, secrets: str
+) -> dict[str, object]:
+    optional = [mount for mount in recipe.mounts if mount.optional]
+    conditional = [*optional, *(mount for choice in recipe.one_of for mount in choice)]
+    return {
+        "header": [_one_line(line) for line in _header(plan, process, secrets)],
+        "container": container_name(plan.cluster, process.name),
+        "node": process.node,
+        "address": process.address,
+        "interface_env": sorted(process.interface_env.items()),
+        "needs": list(_needs(recipe, plan.model_path)),
+        "optional": [_test(mount) for mount in optional],
+        "choices": [[_test(mount) for mount in choice] for choice in recipe.one_of],
+        "choice_hints": [_choice_hint(choice) for choice in recipe.one_of],
+        "volumes": {_test(mount): mount.volume for mount in conditional},
+        "secrets": secrets,
+        "options": docker_options(plan, process, settings, recipe),
+        "environment": [f"{name}={value}" for name, value in sorted(process.env.items())],
+        "image": plan.image,
+        "command": list(command_lines(process.argv)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Paths that must pass ``test`` on the node before Docker is asked."""
+
+    test: str
+    paths: tuple[str, ...]
+    hint: str
+
+
+def _needs(recipe: ContainerRecipe, model_path: str) -> Iterator[_Need]:
+    driver = "the Ascend driver brings it: is it installed and loaded?"
+    mounts = [_test(mount) for mount in certain_mounts(recipe)]
+    groups = {"-c": list(recipe.devices)}
+    groups |= {kind: [path for test, path in mounts if test == kind] for kind in ("-d", "-f")}
+    yield from (_Need(test, tuple(paths), driver) for test, paths in groups.items() if paths)
+    yield _Need("-d", (model_path,), "the weights must be at the same path on every node")
+
+
+def _test(mount: Mount) -> tuple[str, str]:
+    return ("-f" if mount.kind == "file" else "-d"), mount.source
+
+
+def _choice_hint(choice: Sequence[Mount]) -> str:
+    places = " or ".join(mount.source for mount in choice)
+    return f"no {places}; the Ascend driver brings it: is it installed?"
+
+
+def _header(plan: LaunchPlan, process: Process, secrets: str) -> Iterator[str]:
+    container = container_name(plan.cluster, process.name)
+    yield f"Process {process.name} (rank {process.rank}) of cluster {plan.cluster}, for node {process.node}."
+    yield "Made by qnext-provision render; complete in itself."
+    yield ""
+    yield f"Run as root on {process.node}: starts the container {container}, prints its id, and does not wait"
+    yield "until it serves. Changes nothing else. An earlier container of that name must be removed first:"
+    yield f"  docker stop -t 60 {container}; docker rm {container}"
+    yield f"Follow it: docker logs -f {container}"
+    if secrets:
+        yield f"The API key is read from {secrets} (mode 0600, one line VLLM_API_KEY=…)."
+    yield ""
+    yield "Order over the cluster:"
+    yield from _order(plan)
+    yield ""
+    yield from _ready(plan)
+
+
+def _order(plan: LaunchPlan) -> Iterator[str]:
+    for number, wave in enumerate(plan.waves, start=1):
+        where = ", ".join(f"{name} on {plan.process(name).node}" for name in wave.processes)
+        last = number == len(plan.waves)
+        yield f"  {number}. {where}" + (
+            "" if last else f"; go on when {_started(plan, wave.processes[0], wave.started)}"
+        )
+    if any(wave.started == "port:rpc" for wave in plan.waves):
+        yield f"Workers give up when the head does not answer within {HANDSHAKE_MINUTES} minutes."
+
+
+def _started(plan: LaunchPlan, process: str, started: str) -> str:
+    kind, _, purpose = started.partition(":")
+    return f"TCP port {plan.process(process).ports[purpose]} listens there" if kind == "port" else "it runs"
+
+
+def _ready(plan: LaunchPlan) -> Iterator[str]:
+    yield "Ready when this answers with text (200 from /health alone proves nothing):"
+    yield f"  curl --noproxy '*' {plan.endpoint}/v1/chat/completions -H 'Content-Type: application/json' \\"
+    message = '"messages": [{"role": "user", "content": "Who are you?"}], "max_completion_tokens": 32'
+    yield f"""    -d '{{"model": "{plan.served_name}", {message}}}'"""
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _render(context: Mapping[str, object], *, digest: str) -> str:
+    from provision.template.environment import render_template
+
+    try:
+        return render_template(TEMPLATE, **context, digest=digest)
+    except ValueError as error:
+        raise ConfigError(f"launch script: {error}") from error
+
+
+def _digest(blank: str) -> str:
+    return hashlib.sha256(blank.encode()).hexdigest()[:16]

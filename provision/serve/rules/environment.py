@@ -1,0 +1,118 @@
+"""``serve.env``: nothing computed, values in their ranges, no secrets, nothing deprecated (S08, S15, S18, S20)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from provision.serve.environment import computed_names, environment
+from provision.serve.layout import Layout
+from provision.serve.plan import Violation
+from provision.serve.rules.base import Rule, fail, warn
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SECRET = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Legal values of a variable, ends included, and who says so."""
+
+    low: float
+    high: float
+    source: str
+    unit: str = ""
+
+
+_HCCL = "CANN manual: other values end the process with EI0001"
+RANGES = {
+    "HCCL_CONNECT_TIMEOUT": Range(120, 7200, _HCCL, " s"),
+    "HCCL_BUFFSIZE": Range(1, float("inf"), _HCCL, " MB"),
+    "HCCL_EXEC_TIMEOUT": Range(0, float("inf"), _HCCL, " s"),
+    "VLLM_RPC_TIMEOUT": Range(
+        60_000, float("inf"), "vLLM: milliseconds; the first step over nodes takes longer", " ms"
+    ),
+}
+READY_OVER_NODES = Range(1800, float("inf"), "vLLM waits this long for each engine; 600 is too short over nodes", " s")
+
+_MOVED = "vllm-ascend PR 9064: use --additional-config"
+DEPRECATED = {
+    "VLLM_ASCEND_ENABLE_FLASHCOMM1": "vllm-ascend: FlashComm is deprecated; remove it",
+    "VLLM_ASCEND_BALANCE_SCHEDULING": f"{_MOVED} scheduler_config.enable_balance_scheduling",
+    "MSMONITOR_USE_DAEMON": f"{_MOVED} msmonitor_use_daemon",
+    "VLLM_ASCEND_ENABLE_MLAPO": f"{_MOVED} enable_mlapo",
+    "VLLM_ASCEND_ENABLE_NZ": f"{_MOVED} weight_nz_mode",
+    "VLLM_ASCEND_ENABLE_FUSED_MC2": f"{_MOVED} enable_fused_mc2",
+    "VLLM_ASCEND_FUSION_OP_TRANSPOSE_KV_CACHE_BY_BLOCK": f"{_MOVED} enable_transpose_kv_cache_by_block",
+    "VLLM_NIXL_ABORT_REQUEST_TIMEOUT": "vllm-ascend: VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT replaces it",
+}
+"""Variables that later releases read no longer [vllm-ascend release notes]."""
+
+
+def names(layout: Layout) -> Iterator[Violation]:
+    """S08: a variable's name is an identifier."""
+    for name in _declared(layout):
+        if not _NAME.match(name):
+            yield fail(
+                "S08", f"serve.env: {name!r} is no name of a variable", "POSIX", "use letters, digits, underscores"
+            )
+
+
+def not_computed(layout: Layout) -> Iterator[Violation]:
+    """S07: what differs by node is computed for each node."""
+    for name in _declared(layout):
+        if name in computed_names(layout):
+            yield fail(
+                "S07",
+                f"serve.env: {name} cannot be given: it is computed for each node",
+                "addresses, interfaces and devices differ by node",
+                "remove it; qnext.data_address, qnext.data_interface and qnext.devices of a host say it",
+            )
+
+
+def ranges(layout: Layout) -> Iterator[Violation]:
+    """S15: numbers that HCCL and vLLM take."""
+    legal = RANGES | ({"VLLM_ENGINE_READY_TIMEOUT_S": READY_OVER_NODES} if layout.nodes > 1 else {})
+    final, _ = environment(layout, 0)
+    for name, allowed in legal.items():
+        if name in final and not _within(final[name], allowed):
+            top = f" to {allowed.high:g}" if allowed.high != float("inf") else " or more"
+            reason = f"{name}={final[name]}: legal are {allowed.low:g}{top}{allowed.unit}"
+            yield warn("S15", reason, allowed.source, f"correct {name} in serve.env, or leave it out")
+
+
+def deprecated(layout: Layout) -> Iterator[Violation]:
+    """S18: variables whose days are counted."""
+    for name in _declared(layout):
+        if name in DEPRECATED:
+            yield warn("S18", f"serve.env: {name} is deprecated", "vllm-ascend release notes", DEPRECATED[name])
+
+
+def secrets(layout: Layout) -> Iterator[Violation]:
+    """S20: a secret in serve.env would stand in the launch script and in docker inspect."""
+    for name in _declared(layout):
+        if name == "VLLM_API_KEY":
+            yield fail("S20", "serve.env: VLLM_API_KEY would be readable in the script", "secrets", "use serve.api_key")
+        elif _SECRET.search(name):
+            reason = f"serve.env: {name} looks like a secret, and will be readable in the launch script"
+            yield warn(
+                "S20",
+                reason,
+                "launch scripts hold the environment in clear",
+                "leave it out if the server can do without",
+            )
+
+
+def _declared(layout: Layout) -> list[str]:
+    return sorted({name for settings in layout.settings for name in settings.serve.env})
+
+
+def _within(text: str, allowed: Range) -> bool:
+    try:
+        return allowed.low <= float(text) <= allowed.high
+    except ValueError:
+        return False
+
+
+RULES: tuple[Rule, ...] = (names, not_computed, ranges, deprecated, secrets)

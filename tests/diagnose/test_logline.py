@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.diagnose.logline import parse, shown_time
+
+
+@pytest.mark.parametrize(
+    ("raw", "who", "level", "time", "text"),
+    [
+        (
+            "(EngineCore_DP0 pid=123) ERROR 11-24 06:03:01 [core.py:843] Oops",
+            "EngineCore_DP0",
+            "ERROR",
+            "11-24 06:03:01",
+            "Oops",
+        ),
+        ("(Worker_TP11 pid=9)     indented", "Worker_TP11", "", "", "    indented"),
+        ("INFO 11-24 06:03:01 [a.py:1]   kept", "", "INFO", "11-24 06:03:01", "  kept"),
+        ("\x1b[36m(APIServer pid=1)\x1b[0;0m INFO:     Started", "APIServer", "INFO", "", "INFO:     Started"),
+        ("2026-11-24T06:03:01.123456789Z ERROR 11-24 14:03:01 [a.py:1] x", "", "ERROR", "11-24 06:03:01", "x"),
+        ("2026-11-24T14:03:01+08:00 x", "", "", "11-24 06:03:01", "x"),
+        ("[ERROR] 2025-10-11-11:32:59 (PID:1, Device:0) ERR00100", "", "ERROR", "10-11 11:32:59", None),
+        ("[ERROR] HCCL(1,python3):2026-03-18-10:33:52.113.403 [a.cc:7] x", "", "ERROR", "03-18 10:33:52", None),
+        ("2026-02-29 10:00:00,123 - x", "", "", "02-29 10:00:00", None),
+        ("nothing known", "", "", "", "nothing known"),
+        ("", "", "", "", ""),
+        ("ERROR 99-99 99:99:99 [a.py:1] no such time", "", "ERROR", "", "no such time"),
+    ],
+)
+def test_every_form_of_a_line(raw: str, who: str, level: str, time: str, text: str | None) -> None:
+    lines = list(parse(raw or "\n"))
+    assert (lines[0].who, lines[0].level, shown_time(lines[0].at)) == (who, level, time)
+    assert lines[0].text == (raw if text is None else text)
+
+
+def test_a_line_without_time_has_the_one_before_it() -> None:
+    lines = list(parse("first\nINFO 01-02 00:00:01 [a.py:1] a\nb\nINFO 01-02 00:00:05 [a.py:1] c\n"))
+    assert [shown_time(line.at)[-1] for line in lines] == ["1", "1", "1", "5"]
+
+
+@given(st.text())
+def test_no_text_breaks_it(text: str) -> None:
+    assert len(list(parse(text))) == len(text.splitlines())

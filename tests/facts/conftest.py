@@ -1,0 +1,56 @@
+"""Facts are tried on this very machine: their script through ``sh``, as a node runs it, then their parser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.facts.base import Fact
+from provision.results import Result
+
+Look = Callable[..., Any]
+TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.fixture(params=["sh", "busybox sh"])
+def look(request: pytest.FixtureRequest, tmp_path: Path) -> Look:
+    """``look(fact, **environment)``: the fact's value. ``tmp_path/bin`` comes first in PATH, for stand-in tools."""
+    words = str(request.param).split()
+    if not sys.platform.startswith("linux"):
+        pytest.skip("facts look at Linux nodes")
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+
+    def run(fact: Fact[Any], **environment: str) -> Any:
+        result = ended(fact, [*words, "-s"], tmp_path, environment)
+        assert result.stderr == ""
+        return fact.parse(result)
+
+    return run
+
+
+def ended(fact: Fact[Any], shell: list[str], folder: Path, environment: dict[str, str]) -> Result:
+    variables = {"PATH": f"{folder / 'bin'}:{TOOLS}", "LC_ALL": "C", "HOME": str(folder), **environment}
+    done = subprocess.run(shell, input=fact.script(), capture_output=True, text=True, env=variables, timeout=60)
+    return Result(fact.name, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Callable[[str, str], Path]:
+    """``tool(name, script)`` puts a stand-in into PATH, before the machine's own."""
+
+    def make(name: str, script: str) -> Path:
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}")
+        os.chmod(path, 0o755)
+        return path
+
+    return make

@@ -1,0 +1,78 @@
+"""System facts against what Python knows of this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+from provision.facts.system import Boot, Clock, Cpu, Identity, Memory, Os
+from provision.results import Result
+
+
+def test_os(look: Any) -> None:
+    value = look(Os())
+    assert (value.arch, value.kernel, value.hostname) == (platform.machine(), platform.release(), platform.node())
+    assert value.id == platform.freedesktop_os_release()["ID"]
+    assert value.problems == ()
+
+
+def test_os_release_with_quotes() -> None:
+    text = 'Linux atlas-1 5.10.0-136.12.0.86.oe2203sp1.aarch64 aarch64\nID="openEuler"\nVERSION_ID="22.03"\n'
+    value = Os().parse(Result("os", 0, text))
+    assert (value.id, value.version, value.arch, value.hostname) == ("openEuler", "22.03", "aarch64", "atlas-1")
+
+
+def test_cpu(look: Any) -> None:
+    value = look(Cpu())
+    assert value.count == os.sysconf("SC_NPROCESSORS_ONLN")
+    assert value.load1 is not None
+    assert value.problems == ()
+
+
+def test_cpu_of_an_arm_server() -> None:
+    text = "load=1.50 1.20 1.00 2/3000 77\ncount=192\nimplementer= 0x48\nCPU part= 0xd01\n"
+    value = Cpu().parse(Result("cpu", 0, text))
+    assert (value.count, value.model, value.load1) == (192, "TaiShan v110 (Kunpeng 920)", 1.5)
+
+
+def test_memory(look: Any) -> None:
+    value = look(Memory())
+    assert value.total == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < value.available <= value.total
+    assert value.problems == ()
+
+
+def test_hugepages_are_counted_and_their_size_is_in_bytes() -> None:
+    text = "MemTotal: 100 kB\nHugePages_Total:       8\nHugePages_Free:        6\nHugepagesize:       2048 kB\n"
+    value = Memory().parse(Result("memory", 0, text))
+    assert (value.hugepages_total, value.hugepages_free, value.hugepage_size) == (8, 6, 2097152)
+
+
+def test_clock(look: Any) -> None:
+    before = time.time()
+    value = look(Clock())
+    assert before - 0.01 <= value.epoch <= time.time() + 0.01
+    assert value.problems == ()
+
+
+def test_clock_of_a_date_without_fractions() -> None:
+    assert Clock().parse(Result("clock", 0, "1795501239.%N +0800 CST\n")).epoch == 1795501239.0
+
+
+def test_clock_names_the_time_service() -> None:
+    text = "1795501239.5 +0800 CST\n/run/chrony/chronyd.pid\n/usr/share/zoneinfo/Asia/Shanghai\n"
+    value = Clock().parse(Result("clock", 0, text))
+    assert (value.service, value.timezone, value.utc_offset) == ("chronyd", "Asia/Shanghai", "+0800")
+
+
+def test_identity(look: Any) -> None:
+    value = look(Identity(), SUDO_USER="operator")
+    assert (value.uid, value.root, value.login) == (os.getuid(), os.getuid() == 0, "operator")
+
+
+def test_boot(look: Any) -> None:
+    value = look(Boot())
+    assert len(value.boot_id) == 36
+    assert abs(value.uptime - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60

@@ -1,0 +1,142 @@
+"""Rules as data: each layout of layouts.yaml has exactly the violations it names, and the remedies work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision import yamlio
+from provision.errors import ConfigError, LayoutError
+from provision.serve.build import build_plan
+from provision.serve.layout import layout_of
+from provision.serve.lint import alternatives, judge, lint
+from provision.serve.plan import Violation
+from provision.serve.shape import ModelShape
+from tests.serve.clusters import QWEN3_NEXT, pairs, settings, sites
+
+CASES: list[dict[str, Any]] = yamlio.parse(yamlio.read_text(Path(__file__).with_name("layouts.yaml"))).data
+
+
+def violations(case: dict[str, Any]) -> tuple[Violation, ...]:
+    given = settings(
+        case["on"],
+        image=case.get("image", ""),
+        profile=case.get("profile", QWEN3_NEXT),
+        path=case.get("path", "/data/weights/model"),
+        devices=tuple(case["devices"]) if "devices" in case else None,
+        **case["serve"],
+    )
+    shape = ModelShape(**case["shape"]) if "shape" in case else None
+    return lint(pairs(given, case.get("nodes", 1)), shape=shape)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_layout_has_the_violations_it_names(case: dict[str, Any]) -> None:
+    found = violations(case)
+    for severity in ("fail", "warn"):
+        expected = case.get(f"{severity}s", {})
+        of_kind = [violation for violation in found if violation.severity == severity]
+        assert {violation.code for violation in of_kind} == set(expected), of_kind
+        for code, text in expected.items():
+            assert any(text in violation.reason for violation in of_kind if violation.code == code), of_kind
+    assert all(violation.source and violation.remedy for violation in found)
+    if "remedy" in case:
+        assert case["remedy"] in found[0].remedy
+
+
+def test_names_are_unique() -> None:
+    names = [case["name"] for case in CASES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("hardware", ["atlas-800-a2", "atlas-800-a3"])
+def test_every_alternative_offered_is_valid(hardware: str, count: int) -> None:
+    asked = layout_of(pairs(settings(hardware, profile=QWEN3_NEXT, tensor_parallel_size=16), count))
+    offered = alternatives(asked)
+    assert offered
+    for text in offered:
+        name, _, sizes = text.partition(" with ")
+        words = sizes.replace(" and ", " ").split()
+        given = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        build_plan(pairs(settings(hardware, profile=QWEN3_NEXT, topology=name, **given), count))
+
+
+def test_no_alternative_where_nothing_fits() -> None:
+    given = settings("atlas-800-a2", profile=QWEN3_NEXT, devices=(0,))
+    found = lint(pairs(given))
+    assert "more nodes or devices" in found[0].remedy
+
+
+def test_smaller_devices_are_taken_into_account() -> None:
+    given = settings("atlas-800-a2", profile=QWEN3_NEXT, tensor_parallel_size=4)
+    small = [(replace(site, device_bytes=32 * 1024**3), given) for site in sites("atlas-800-a2")]
+    assert [violation.code for violation in lint(small)] == ["S16"]
+    assert "tensor_parallel_size 8" in lint(small)[0].remedy
+
+
+def test_the_plan_is_refused_with_all_reasons() -> None:
+    given = settings(profile=QWEN3_NEXT, tensor_parallel_size=32)
+    with pytest.raises(LayoutError) as refused:
+        build_plan(pairs(given))
+    codes = [str(error).split(":")[0] for error in (refused.value, *refused.value.others)]
+    assert codes == ["S03", "S04"]
+    assert "section 9.1" in str(refused.value.others[0])
+    assert "valid here: single with tensor_parallel_size 8" in refused.value.hint
+    assert refused.value.exit_code == 2
+
+
+def test_nodes_must_have_addresses_of_their_own() -> None:
+    given = settings(profile=QWEN3_NEXT, topology="data-parallel", tensor_parallel_size=4, data_parallel_size=8)
+    first, second = sites("atlas-800-a3", 2)
+    for bad, text in [
+        (replace(second, address=""), "no data address is known"),
+        (replace(second, address="node2.example"), "is no IPv4 address"),
+        (replace(second, address="fe80::1"), "is no IPv4 address"),
+        (replace(second, address=first.address), "have the same data address"),
+    ]:
+        found = lint([(first, given), (bad, given)])
+        assert [violation.code for violation in found] == ["S01"]
+        assert text in found[0].reason
+
+
+def test_one_node_needs_no_address() -> None:
+    given = settings("cpu")
+    assert lint([(replace(site, address=""), given) for site in sites("cpu")]) == ()
+
+
+def test_nodes_agree_on_what_the_layout_is_made_of() -> None:
+    sizes = {"topology": "data-parallel", "tensor_parallel_size": 4, "data_parallel_size": 8}
+    one = settings(**sizes)
+    for other, severity, text in [
+        (settings(**sizes, port=9000), "fail", "serve.port of node2"),
+        (settings(**sizes, image="quay.io/ascend/vllm-ascend:v0.23.0-a3"), "fail", "install.image of node2"),
+        (settings(**sizes, engine_args={"max-num-seqs": 3}), "fail", "argument max-num-seqs of node2"),
+        (settings(**sizes, gpu_memory_utilization=0.9), "warn", "argument gpu-memory-utilization of node2"),
+        (settings(**sizes, engine_args={"additional-config": {"a": 1}}), "warn", "argument additional-config of node2"),
+        (settings(**sizes, env={"HCCL_BUFFSIZE": 512}), "fail", "serve.env HCCL_BUFFSIZE of node2"),
+    ]:
+        first, second = sites("atlas-800-a3", 2)
+        found = lint([(first, one), (second, other)])
+        assert [(violation.code, violation.severity) for violation in found] == [("S07", severity)], found
+        assert text in found[0].reason
+
+
+def test_nodes_may_differ_in_what_is_harmless() -> None:
+    sizes = {"topology": "data-parallel", "tensor_parallel_size": 4, "data_parallel_size": 8}
+    first, second = sites("atlas-800-a3", 2)
+    assert lint([(first, settings(**sizes)), (second, settings(**sizes, env={"VLLM_LOGGING_LEVEL": "DEBUG"}))]) == ()
+
+
+def test_an_unknown_profile_is_an_error_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError) as refused:
+        lint(pairs(settings(profile="qwen3-next-80b-instruct")))
+    assert "did you mean 'qwen3-next-80b-a3b-instruct'?" in refused.value.hint
+
+
+def test_failures_come_first() -> None:
+    given = settings(tensor_parallel_size=32, env={"HF_TOKEN": "x"})
+    assert [violation.severity for violation in judge(layout_of(pairs(given)))] == ["fail", "warn"]
