@@ -27,7 +27,8 @@ _KINDS = ("env", "file", "command")
 _SHORTEST = 4
 """Shorter ones aren't masked: every text would be full of masks."""
 
-_lock = Lock()
+_one_command = Lock()
+_one_writer = Lock()
 _revealed: set[str] = set()
 _masked: tuple[str, ...] = ()
 """All that ``redact`` masks, the longest first."""
@@ -70,7 +71,7 @@ class Secret:
             return _from_environment(self._ref)
         if self._kind == "file":
             return _from_file(self._ref)
-        with _lock:  # hosts are many, and connect at the same time; the command runs once
+        with _one_command:  # hosts are many, and connect at the same time; the command runs once
             return _from_command(self._ref)
 
     def __repr__(self) -> str:
@@ -150,12 +151,13 @@ def _remember(value: str) -> None:
     global _masked
     if value in _revealed:
         return
-    _revealed.add(value)
     forms = {value, *value.splitlines()}
-    forms |= {form.replace("'", "'\\''") for form in forms} | {json.dumps(form)[1:-1] for form in forms}
-    forms |= {json.dumps(form, ensure_ascii=False)[1:-1] for form in forms}
-    known = {*_masked, *(form for form in forms if len(form) >= _SHORTEST)}
-    _masked = tuple(sorted(known, key=len, reverse=True))
+    forms |= {form.replace("'", "'\\''") for form in forms}
+    forms |= {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in forms for ascii in (True, False)}
+    with _one_writer:
+        known = {*_masked, *(form for form in forms if len(form) >= _SHORTEST)}
+        _masked = tuple(sorted(known, key=len, reverse=True))
+        _revealed.add(value)
 
 
 def redact(text: str) -> str:

@@ -38,7 +38,8 @@ _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
 )
-_TAGS = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
+_CORE = "tag:yaml.org,2002:"
+_TAGS = {_CORE + kind: kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,7 @@ def _is_merge(event: Any) -> bool:
 
 
 def _written(tag: str) -> str:
-    return "!!" + tag.rpartition(":")[2] if tag.startswith("tag:yaml.org") else tag
+    return "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
 
 
 def _tag_hint(tag: str) -> str:
@@ -372,6 +373,7 @@ _PROBLEMS = (
         "an unknown escape after '\\'",
         "in double quotes write \\\\ for a backslash, or use single quotes",
     ),
+    ("incompatible YAML document", "this version of YAML is not supported", "remove the line that begins with %YAML"),
     ("expected <document start>", "something stands after the end of the document", "one document a file"),
 )
 

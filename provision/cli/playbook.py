@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import threading
@@ -113,6 +112,8 @@ def _run(
     params = resolve_params(header, {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()})
     playbook = load_playbook(header.path, inventory)
     _refuse_part_of_a_whole(header, inventory, hosts, limit)
+    if header.lint:
+        refuse_impossible(inventory)
     if header.confirm and not check:
         confirm(inventory.settings.cluster, header, hosts, yes=yes)
     directory = RunDirectory.create(header.name, inventory, argv=sys.argv)
@@ -155,6 +156,18 @@ def _refuse_part_of_a_whole(header: Header, inventory: Inventory, hosts: Sequenc
     )
 
 
+def refuse_impossible(inventory: Inventory) -> None:
+    """Raise ``LayoutError`` where the declared layout can't work, before any connection."""
+    from provision.checks.runner import run_static
+    from provision.errors import LayoutError
+
+    errors = [
+        LayoutError(f"{f.code}: {f.summary}", hint=f.remedy) for f in run_static(inventory) if f.level == "fail"
+    ]
+    if errors:
+        raise LayoutError(errors[0].message, hint=errors[0].hint, others=errors[1:])
+
+
 def confirm(cluster: str, header: Header, hosts: Sequence[Host], *, yes: bool) -> None:
     """Ask for the cluster's name to be typed, before any connection; anything else, or no terminal, refuses."""
     if yes:
@@ -189,6 +202,3 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def command_line(*words: str) -> str:
-    """A command for the operator to type."""
-    return shlex.join(words)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -17,6 +22,13 @@ folder_option = click.option(
     show_default=True,
     help="Folder that holds the practice cluster.",
 )
+nodes_option = click.option("--nodes", default=2, show_default=True, type=click.IntRange(1, 64), help="Number of nodes.")
+hardware_option = click.option(
+    "--hardware", default="a3", show_default=True, type=click.Choice(["a2", "a3", "cpu"]), help="What the nodes look like."
+)
+port_option = click.option(
+    "--port", default=2222, show_default=True, type=click.IntRange(1024, 65535), help="Port of the nodes' SSH servers."
+)
 
 
 @click.group("rehearse", short_help="Run a practice cluster on this machine, with faults on demand.")
@@ -28,15 +40,143 @@ def command() -> None:
     Example:
       qnext-provision rehearse up
       qnext-provision up -i .qnext/rehearsal/cluster.yaml
+      qnext-provision rehearse fault node2 npu/3/health Alarm
       qnext-provision rehearse down
     """
 
 
-def _cluster() -> object:
+@command.command("up")
+@folder_option
+@nodes_option
+@hardware_option
+@port_option
+def up(folder: Path, nodes: int, hardware: str, port: int) -> None:
+    """Make and start a practice cluster; one that runs is left as it is.
+
+    \b
+    Example:
+      qnext-provision rehearse up --nodes 4 --hardware a2
+    """
+    info = _module("cluster").up(folder, nodes, hardware, port=port)
+    click.echo(f"{len(info.nodes)} nodes accept connections: {', '.join(info.nodes)}")
+    click.echo(f"inventory: {_shown(info.inventory)}")
+    click.echo(f"next: {_command('up', '-i', _shown(info.inventory))}")
+
+
+@command.command("down")
+@folder_option
+def down(folder: Path) -> None:
+    """End everything of the practice cluster and remove its folder.
+
+    \b
+    Example:
+      qnext-provision rehearse down
+    """
+    _module("cluster").down(folder)
+    click.echo("nothing of the practice cluster is left")
+
+
+@command.command("status")
+@folder_option
+@json_option
+def status(folder: Path, as_json: bool) -> None:
+    """Show the practice nodes, their containers and their faults.
+
+    \b
+    Example:
+      qnext-provision rehearse status --json
+    """
+    from provision.facts.kinds import as_data
+
+    found = _module("cluster").status(folder)
+    if as_json:
+        print_json([as_data(node) for node in found])
+        return
+    for node in found:
+        state = "accepts connections" if node.accepting else "refuses connections"
+        click.echo(f"{node.name}  {node.address}:{node.port}  {node.hardware}  {state}")
+        click.echo(f"    containers: {', '.join(node.containers) or 'none'}")
+        click.echo(f"    faults: {', '.join(node.faults) or 'none'}")
+
+
+@command.command("fault")
+@folder_option
+@click.option("--clear", is_flag=True, help="Mend it.")
+@click.option("--list", "as_list", is_flag=True, help="The faults there are.")
+@click.argument("node", required=False)
+@click.argument("key", required=False)
+@click.argument("value", required=False)
+def fault(folder: Path, clear: bool, as_list: bool, node: str | None, key: str | None, value: str | None) -> None:
+    """Break something on a practice NODE, or mend it with --clear.
+
+    \b
+    Examples:
+      qnext-provision rehearse fault --list
+      qnext-provision rehearse fault node2 npu/3/health Alarm
+      qnext-provision rehearse fault node2 npu/3/health --clear
+    """
+    faults = _module("faults")
+    if as_list:
+        for known in faults.FAULTS:
+            click.echo(f"{known.key:34} {known.values:26} {known.effect}")
+        return
+    if node is None or key is None or (value is None and not clear):
+        raise UsageError("fault needs NODE, KEY and VALUE", hint="rehearse fault --list shows the keys and their values")
+    if clear:
+        faults.clear_fault(folder, node, key)
+    else:
+        faults.set_fault(folder, node, key, value)
+    click.echo(f"{node}: {key} {'mended' if clear else f'is {value}'}")
+
+
+@command.command("try")
+@folder_option
+@nodes_option
+@hardware_option
+@port_option
+def try_(folder: Path, nodes: int, hardware: str, port: int) -> int:
+    """Start a practice cluster, bring it up and prove it: the whole main job in one command.
+
+    \b
+    Example:
+      qnext-provision rehearse try
+    """
+    info = _module("cluster").up(folder, nodes, hardware, port=port)
+    inventory = _shown(info.inventory)
+    click.echo(f"{len(info.nodes)} practice nodes accept connections; now: {_command('up', '-i', inventory)}\n")
+    status = subprocess.run([sys.executable, "-m", "provision", "up", "-i", inventory], check=False).returncode
+    if status == 0:
+        click.echo("\nNext:")
+        for words in (["status"], ["verify"], ["logs", "--tail", "5"], ["up"], ["down"]):
+            click.echo(f"  {_command(*words, '-i', inventory)}")
+        click.echo(f"  {_command('rehearse', 'fault', '--list')}")
+        click.echo(f"  {_command('rehearse', 'down', *_folder_words(folder))}")
+    return status
+
+
+def _module(name: str) -> ModuleType:
+    import importlib
+
     try:
-        from provision.rehearsal import cluster
-    except ImportError as error:
+        return importlib.import_module(f"provision.rehearsal.{name}")
+    except ModuleNotFoundError as error:
+        if error.name and not error.name.startswith("asyncssh"):
+            raise
         raise UsageError(
-            f"the rehearsal cluster needs asyncssh ({error})", hint="pip install 'qnext-provision[rehearsal]'"
+            "the practice cluster needs asyncssh", hint="pip install 'qnext-provision[rehearsal]'"
         ) from error
-    return cluster
+
+
+def _folder_words(folder: Path) -> tuple[str, ...]:
+    return () if folder == Path(".qnext/rehearsal") else ("--dir", str(folder))
+
+
+def _shown(path: Path) -> str:
+    """A path as the operator would type it from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _command(*words: str) -> str:
+    """The command line that runs us as we were run."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "qnext-provision" else "qnext-provision"
+    return shlex.join([_shown(Path(program).absolute()) if "/" in program else program, *words])

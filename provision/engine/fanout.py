@@ -39,7 +39,10 @@ class Collected(Generic[R]):
 def fan_out(
     items: Mapping[str, T], do: Callable[[T], R], *, forks: int = 64, stop: threading.Event | None = None
 ) -> dict[str, R]:
-    """``do`` for all items, at most ``forks`` at a time; by name. The first error, in item order, is raised after all have ended."""
+    """``do`` for all items, at most ``forks`` at a time; by name.
+
+    The first error, in item order, is raised after all have ended.
+    """
     collected = collect(items, do, forks=forks, stop=stop)
     error = collected.first_error()
     if error is not None:
@@ -58,8 +61,8 @@ def collect(
 ) -> Collected[R]:
     """As ``fan_out``, with errors in the answer instead of raised.
 
-    ``jitter``: each start is put off by up to so many seconds, at random. ``deadline``: seconds after which what has not
-    ended counts as failed. Raises ``Interrupted`` where ``stop`` is set before all have ended.
+    ``jitter``: each start is put off by up to so many seconds, at random. ``deadline``: seconds after which what has
+    not ended counts as failed. Raises ``Interrupted`` where ``stop`` is set before all have ended.
     """
     if len(items) == 1 and stop is None and deadline is None:
         forks = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from provision import clock
 from provision.engine import scope, step
 from provision.engine.fanout import collect
 from provision.engine.grammar import Play, Task
@@ -38,13 +39,14 @@ def observe(index: int, play: Play, state: State, views: Sequence[NodeView], ite
 def _observe(views: Sequence[NodeView], state: State) -> None:
     emit = state.context.emitter.emit
     emit(TaskStarted(task=TASK, module="facts", nodes=tuple(view.name for view in views)))
+    started = clock.monotonic()
     for view in views:
         view.task = TASK
 
     def look(view: NodeView) -> None:
         with state.context.watch.busy(view.name, TASK):
             view.ensure(view.wanted)
-        emit(TaskEnded(node=view.name, task=TASK, status="ok"))
+        emit(TaskEnded(node=view.name, task=TASK, status="ok", seconds=clock.monotonic() - started))
 
     errors = collect(
         {view.name: view for view in views}, look, forks=state.context.forks, stop=state.context.stop

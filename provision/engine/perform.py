@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import assert_never
 
 from provision import clock
-from provision.actions import Action, Call, Get, Job, JobProgress, Put, Remove, Run
-from provision.engine.view import NodeView
+from provision.actions import Action, Call, Get, Job, Put, Remove, Run
+from provision.engine.view import CommandKind, NodeView
 from provision.errors import CommandFailed, ProvisionError
 from provision.events import ActionDone, ActionPlanned
 from provision.results import ActionResult, PlannedResult, Result
@@ -125,7 +125,7 @@ def _get(action: Get, view: NodeView) -> Result:
     return _copied(action.label, f"get {action.path}", "get", fetch, view)
 
 
-def _copied(label: str, told: str, kind: str, copy: Callable[[], None], view: NodeView) -> Result:
+def _copied(label: str, told: str, kind: CommandKind, copy: Callable[[], None], view: NodeView) -> Result:
     started = clock.monotonic()
     copy()
     result = Result(label, 0, "", seconds=clock.monotonic() - started)
@@ -147,11 +147,13 @@ def removal(path: str) -> str:
 
 
 def _job(action: Job, view: NodeView) -> Result:
-    def progress(moved: JobProgress) -> None:
-        view.progress(moved)
-
     result = run_job(
-        view.transport, action, state_dir=_jobs(view), deadline=view.within(action.deadline), progress=progress
+        view.transport,
+        action,
+        state_dir=_jobs(view),
+        deadline=view.within(action.deadline),
+        progress=view.progress,
+        stop=view.context.stop,
     )
     view.told(result, action.script, "job")
     return result.check(node=view.name, hint=action.hint)

@@ -23,11 +23,14 @@ from provision.events import Note, PlayEnded, PlayStarted, Status, TaskStarted
 def run_play(index: int, play: Play, state: State) -> None:
     """Run the play at ``index``, once for each item of its loop."""
     started = clock.monotonic()
-    for item in scope.play_items(play, state):
-        if not state.over:
-            _pass(index, play, state, item)
-    state.phases[play.name] = state.phases.get(play.name, 0.0) + clock.monotonic() - started
-    state.context.emitter.emit(PlayEnded(play=play.name, seconds=clock.monotonic() - started))
+    try:
+        for item in scope.play_items(play, state):
+            if not state.over:
+                _pass(index, play, state, item)
+    finally:
+        seconds = clock.monotonic() - started
+        state.phases[play.name] = state.phases.get(play.name, 0.0) + seconds
+        state.context.emitter.emit(PlayEnded(play=play.name, seconds=seconds))
 
 
 def _pass(index: int, play: Play, state: State, item: Mapping[str, object]) -> None:
@@ -88,13 +91,21 @@ class _Batch:
 
     def run(self) -> None:
         course = _Course(dict(self.views), {})
+        rescued: set[str] = set()
+        try:
+            self._tasks(course)
+            self._handlers(course)
+            rescued = self._rescue(course)
+        except Interrupted:
+            course.stopped = True
+        self._settle(course, rescued)
+
+    def _tasks(self, course: _Course) -> None:
         for number, task in enumerate(self.play.tasks):
             if course.going and select.tagged(self.play, task, self.state.tags, self.state.skip_tags):
                 self._want((self.index, number))
                 self._task(task, course)
                 self._limit(course)
-        self._handlers(course)
-        self._settle(course, self._rescue(course))
 
     def _want(self, slot: Slot) -> None:
         for view in self.views.values():
@@ -125,6 +136,7 @@ class _Batch:
                 {view.name: view for view in views},
                 lambda view: self._node_task(task, view, course),
                 forks=self.state.context.forks,
+                stop=self.state.context.stop,
             )
             for node, result in results.items():
                 self._after(task, node, result, course)

@@ -32,8 +32,6 @@ from provision.node import Node
 from provision.transport.pool import Pool
 
 Mode = Literal["apply", "plan"]
-CONNECT_JITTER = 0.05
-"""Seconds over which connecting is spread, so that a bastion doesn't see all handshakes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +156,7 @@ def connect(
         context.emitter.emit(NodeConnected(node=host.name, seconds=clock.monotonic() - started))
         return view
 
-    opened = collect(
-        {host.name: host for host in hosts}, open_one, forks=context.forks, stop=context.stop, jitter=CONNECT_JITTER
-    )
+    opened = collect({host.name: host for host in hosts}, open_one, forks=context.forks, stop=context.stop)
     refused: dict[str, ProvisionError] = {}
     for name, error in opened.errors.items():
         if not isinstance(error, ProvisionError):

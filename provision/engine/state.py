@@ -140,7 +140,7 @@ class State:
         """Take what modules have for the end of the run: ``summary`` lines and ``next`` commands."""
         for outcome in result.outcomes:
             self.facts.update(outcome.summary)
-            self.next += [command for command in outcome.next if command not in self.next]
+            self.next = list(dict.fromkeys([*self.next, *outcome.next]))
 
 
 _RANKED = (130, 4, 5, 2, 3, 1, 6)

@@ -193,14 +193,24 @@ def _drive_node(task: Task, args: ModuleArgs, subject: Subject) -> Outcome | Non
 def _drive_cluster(task: Task, args: ModuleArgs, subject: Subject, changes: dict[str, int]) -> Outcome | None:
     by_name = {view.name: view for view in subject.views}
     cluster = ClusterView(subject.views, subject.context)
-    fan_out(by_name, lambda view: view.ensure(needs(task, args, view)), forks=subject.context.forks)
+    fan_out(
+        by_name,
+        lambda view: view.ensure(needs(task, args, view)),
+        forks=subject.context.forks,
+        stop=subject.context.stop,
+    )
 
     def act(group: On) -> Mapping[str, ActionResult]:
         for node, action in group.actions.items():
             subject.changed += perform.changes(action)
             changes[node] = changes.get(node, 0) + perform.changes(action)
         chosen = {node: by_name[node] for node in group.actions}
-        return fan_out(chosen, lambda view: perform.act(group.actions[view.name], view), forks=subject.context.forks)
+        return fan_out(
+            chosen,
+            lambda view: perform.act(group.actions[view.name], view),
+            forks=subject.context.forks,
+            stop=subject.context.stop,
+        )
 
     return _drive(task.module.run(args, cluster), act)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from provision import clock
 from provision.actions import JobProgress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from provision.node import Node
     from provision.transport.base import Transport
 
+CommandKind = Literal["exec", "probe", "put", "get", "job"]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -127,7 +128,7 @@ class NodeView:
         self.told(result, script)
         return result
 
-    def told(self, result: Result, script: str, kind: str = "exec") -> None:
+    def told(self, result: Result, script: str, kind: CommandKind = "exec") -> None:
         """Tell of a command that ran."""
         self.context.emitter.emit(
             CommandRan(
@@ -138,7 +139,7 @@ class NodeView:
                 stdout=result.stdout,
                 stderr=result.stderr,
                 seconds=result.seconds,
-                kind=kind,  # type: ignore[arg-type]
+                kind=kind,
             )
         )
 
@@ -226,4 +227,5 @@ class ClusterView:
 
     def each(self, do: Callable[[Node], R]) -> dict[str, R]:
         """See ``Cluster.each``."""
-        return fan_out({view.name: view for view in self._nodes}, do, forks=self._context.forks)
+        views: dict[str, Node] = {view.name: view for view in self._nodes}
+        return fan_out(views, do, forks=self._context.forks, stop=self._context.stop)

@@ -67,7 +67,7 @@ d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
         info = next((Json.load(line) for line in lines if line.startswith("{")), Json(None))
         error = "" if info.at("ServerVersion").text else _refusal(raw, info, lines)
         room = section(raw.stdout, "df").split()
-        installed = bool(client) or raw.timed_out
+        installed = raw.timed_out or bool(sections(raw.stdout))
         return DockerValue(
             installed=installed,
             reachable=bool(info.at("ServerVersion").text),
@@ -86,7 +86,7 @@ d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
 
 def _refusal(raw: Result, info: Json, lines: list[str]) -> str:
     """Why there is no daemon to talk to, in docker's own words."""
-    if raw.timed_out or section(raw.stdout, "exit", "124"):
+    if raw.timed_out or ("exit", "124") in {part.words for part in sections(raw.stdout)}:
         return "the docker daemon does not answer"
     said = [*info.at("ServerErrors").texts, *(line for line in lines if line and not line.startswith("{"))]
     return said[0].strip() if said else "the docker daemon did not say its version"

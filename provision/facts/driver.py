@@ -58,7 +58,7 @@ class Driver(Fact[DriverValue]):
     def script(self) -> str:
         return f"""\
 for f in {DRIVER} {FIRMWARE} {INSTALL} {HCCN_CONF}; do
-  if [ -f "$f" ]; then echo "@@ file $f"; cat "$f" || echo '@@ unreadable' "$f"
+  if [ -f "$f" ]; then echo "@@ file $f"; cat "$f"; echo
   elif [ -e "$f" ]; then echo "@@ odd $f"; fi
 done
 :

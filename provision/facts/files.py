@@ -54,8 +54,7 @@ class Files(Fact[FilesValue]):
         found = {part.words[0]: _file(part) for part in sections(raw.stdout) if part.words}
         files = (found.get(f"{i}", FileValue("")) for i in range(1, len(self.paths) + 1))
         named = tuple(replace(file, path=path) for file, path in zip(files, self.paths, strict=True))
-        unread = tuple(f"{f.path}: could not be read" for f in named if f.exists and f.content is None)
-        return FilesValue(named, complaints(raw) + unread)
+        return FilesValue(named, complaints(raw) + tuple(_unread(f) for f in named if f.exists and f.content is None))
 
 
 _LOOK = f"""\
@@ -68,6 +67,12 @@ look() {{
   [ "${{s#* }}" -gt {LARGEST} ] || base64 "$1"
 }}
 """
+
+
+def _unread(file: FileValue) -> str:
+    if file.size is not None and file.size > LARGEST:
+        return f"{file.path}: {file.size} bytes are more than is fetched"
+    return f"{file.path}: could not be read"
 
 
 def _file(part: Section) -> FileValue:

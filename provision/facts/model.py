@@ -132,7 +132,7 @@ x=
 for f in model.safetensors.index.json pytorch_model.bin.index.json *.safetensors.index.json; do
   [ -f "$f" ] && { x=$f; echo "index=$f"; break; }
 done
-[ -n "$x" ] && sed -n 's/.*"total_size"[^0-9]*\\([0-9][0-9]*\\).*/total_size=\\1/p' "$x"
+[ -n "$x" ] && echo "total_size=$(sed -n 's/.*"total_size"[^0-9]*\\([0-9][0-9]*\\).*/\\1/p' "$x" | head -n 1)"
 [ -f config.json ] && { echo '@@ config'; head -c 262144 config.json; echo; }
 echo '@@ sums'; sha256sum config.json ${x:+"$x"} 2>/dev/null
 [ -n "$x" ] && { echo '@@ index'; grep -o -E '"[^"]*\\.(safetensors|bin)"' "$x" | tr -d '"' | sort -u; }

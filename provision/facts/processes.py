@@ -14,7 +14,7 @@ from provision.facts.reading import Section, complaints, decimal, integer, secti
 from provision.results import Result
 
 KINDS = {
-    "vllm": re.compile(r"VLLM::|(^|[/ ])vllm serve\b|vllm\.entrypoints|\bEngineCore|multiprocessing\.\w+ .*vllm"),
+    "vllm": re.compile(r"VLLM::|(^|[/ ])vllm serve(\s|$)|vllm\.entrypoints|\bEngineCore|multiprocessing\.\w+ .*vllm"),
     "ray": re.compile(r"^ray::|(^|/)raylet\b|(^|/)gcs_server\b"),
     "mooncake": re.compile(r"\bmooncake_master\b"),
 }

@@ -20,6 +20,7 @@ from provision.inventory import ansible_vars
 from provision.inventory.agree import disagreements
 from provision.inventory.merge import QNEXT, overlay
 from provision.inventory.model import Host, Inventory, Settings
+from provision.inventory.ranges import is_ip_address
 from provision.inventory.scope import HostScope, HostVars, Lookup
 from provision.inventory.structure import ALL, RawGroup, RawHost, Structure, read
 from provision.inventory.suspicions import suspicions
@@ -133,7 +134,7 @@ class _Loading:
         return {
             **self._magic_of_all,
             "inventory_hostname": raw.name,
-            "inventory_hostname_short": raw.name.split(".")[0],
+            "inventory_hostname_short": raw.name if is_ip_address(raw.name) else raw.name.split(".")[0],
             "group_names": sorted(group.name for group in groups),
         }
 

@@ -91,7 +91,7 @@ class Serve(Strict):
     engine_args: dict[str, Scalar | dict[str, object] | list[object] | None] = Field(
         default_factory=dict,
         description="more arguments of vllm serve by name (dashes or underscores); "
-        "true: a bare flag; false: left out; a mapping: JSON",
+        "true: a bare flag; false: off; null: left out; a mapping: JSON",
     )
     env: dict[EnvironmentName, Scalar] = Field(
         default_factory=dict, description="more environment of each server process"

@@ -48,12 +48,13 @@ def is_address(pattern: str) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    return bool(_NAME.match(text)) or _is_ipv6(_HEX_RANGE.sub("1", text))
+    return bool(_NAME.match(text)) or is_ip_address(_HEX_RANGE.sub("1", text))
 
 
-def _is_ipv6(text: str) -> bool:
+def is_ip_address(text: str) -> bool:
+    """Whether ``text`` is an IPv4 or IPv6 address rather than a name."""
     try:
-        ipaddress.IPv6Address(text)
+        ipaddress.ip_address(text)
     except ValueError:
         return False
     return True

@@ -30,6 +30,8 @@ def select(inventory: Inventory, pattern: str) -> tuple[Host, ...]:
     names none.
     """
     parts = list(_parts(pattern))
+    if not parts:  # an unset variable in a script, say: to take it for all hosts would be the worst reading
+        raise UsageError(f"{pattern!r} names no host", hint="'all' names all hosts")
     names = _Matcher(inventory).names(parts)
     if not names:
         raise UsageError(f"{pattern!r} selects no host", hint=f"hosts: {_some(host.name for host in inventory.hosts)}")

@@ -126,10 +126,10 @@ class Story:
     def _(self, event: RunEnded) -> Iterator[Line]:
         yield from self._flush()
         yield from self._flush_connected()
-        yield Line("failed" if event.exit_code else "end", f"{event.summary} ({_time(event.seconds)})")
+        yield Line("failed" if event.exit_code else "end", f"{event.summary} ({duration(event.seconds)})")
         yield from _bad_nodes(event)
         if event.phases:
-            yield _pair("time", ", ".join(f"{name} {_time(seconds)}" for name, seconds in event.phases.items()))
+            yield _pair("time", ", ".join(f"{name} {duration(seconds)}" for name, seconds in event.phases.items()))
         for name, value in event.facts.items():
             yield _pair(name, value)
         for number, command in enumerate(event.next):
@@ -140,8 +140,8 @@ class Story:
     def _flush_connected(self) -> Iterator[Line]:
         if self._connected:
             slowest = max(event.seconds for event in self._connected)
-            names = sorted((event.node for event in self._connected), key=_place(self._nodes))
-            yield Line("ok", f"{'connected':<{_COLUMN}}{fold(names)} ({_time(slowest)})")
+            names = _where((event.node for event in self._connected), self._nodes)
+            yield Line("ok", f"{'connected':<{_COLUMN}}{names} ({duration(slowest)})")
             self._connected = []
 
     # ---- tasks
@@ -186,7 +186,7 @@ class Story:
         task.progress[event.node] = _progress(event)
         if event.at - task.progress_at >= PROGRESS_EVERY:
             task.progress_at = event.at
-            for text, nodes in _grouped(task.progress.items()):
+            for text, nodes in grouped(task.progress.items()):
                 yield Line("note", f"{'…':<{_COLUMN}}{task.task}: {fold(nodes)}: {text}")
 
     def _of(self, task: str) -> _Open:
@@ -200,41 +200,61 @@ class Story:
             return
         yield from _findings(task.found, self._verbose, task.nodes)
         yield from self._actions(task)
+        yield from _failed_actions(task)
         yield from self._results(task)
 
     def _actions(self, task: _Open) -> Iterator[Line]:
         shown = [action for action in task.actions if isinstance(action, ActionPlanned) or action.diff or self._verbose]
         keyed = [((type(action), action.label, action.detail, action.diff), action.node) for action in shown]
-        for (kind, label, detail, diff), nodes in _grouped([(node, key) for key, node in keyed]):
+        for (kind, label, detail, diff), nodes in grouped([(node, key) for key, node in keyed]):
             word = "would" if kind is ActionPlanned else "did"
-            yield Line("changed", f"{word:<{_COLUMN}}{label}: {fold(sorted(nodes, key=_place(task.nodes)))}")
+            yield Line("changed", f"{word:<{_COLUMN}}{label}: {_where(nodes, task.nodes)}")
             if self._verbose:
                 yield from _quoted(detail)
             yield from (Line("diff", f"{'':<{_COLUMN}}{line}") for line in diff.splitlines())
 
     def _results(self, task: _Open) -> Iterator[Line]:
         told = {finding.node for finding in task.found if finding.level == "fail"}
-        groups = _grouped([(event.node, _same(event)) for event in task.ended])
+        groups = grouped([(event.node, (event.status, event.message, event.hint)) for event in task.ended])
         seconds = max((event.seconds for event in task.ended), default=0.0)
-        for (status, message, hint, evidence), nodes in sorted(groups, key=lambda group: ORDER.index(group[0][0])):
+        for (status, message, hint), nodes in sorted(groups, key=lambda group: ORDER.index(group[0][0])):
             if status == "skipped" and not self._verbose:
                 continue
-            where = fold(sorted((node for node in nodes if node), key=_place(task.nodes)))
-            text = ": ".join(part for part in (task.task, where, message) if part)
-            yield Line(status, f"{status:<{_COLUMN}}{text} ({_time(seconds)})")
+            text = ": ".join(part for part in (task.task, _where(nodes, task.nodes), _one_line(message)) if part)
+            yield Line(status, f"{status:<{_COLUMN}}{text} ({duration(seconds)})")
             if status in (*_BAD, "warned"):
-                yield from ([_remedy(hint)] if hint and not told.intersection(nodes or [""]) else [])
-                yield from _quoted(evidence)
+                yield from ([_remedy(hint)] if hint and not told.intersection(nodes) else [])
+                yield from _evidence(task, nodes)
 
 
 # ---- pieces
 
 
-def _same(event: TaskEnded) -> tuple[str, str, str, str]:
-    return event.status, event.message, event.hint, event.evidence
+def _failed_actions(task: _Open) -> Iterator[Line]:
+    """Actions that failed, where the end of the task doesn't say the same: of a cluster it says only the first."""
+    told = " ".join(event.message for event in task.ended)
+    failed = [action for action in task.actions if isinstance(action, ActionDone) and not action.ok]
+    for (label, detail), nodes in grouped([(action.node, (action.label, action.detail)) for action in failed]):
+        if detail not in told or set(nodes) - {event.node for event in task.ended}:
+            text = f"{label}: {_where(nodes, task.nodes)}: {_one_line(detail)}"
+            yield Line("failed", f"{'failed':<{_COLUMN}}{text}")
 
 
-def _grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[T, list[str]]]:
+def _evidence(task: _Open, nodes: Sequence[str]) -> Iterator[Line]:
+    """The evidence of the first of these nodes: the others' is in the run directory, and reads much the same."""
+    evidence = next((event.evidence for event in task.ended if event.node in nodes and event.evidence), "")
+    yield from _quoted(evidence)
+
+
+def _where(nodes: Iterable[str], order: Sequence[str]) -> str:
+    return fold(sorted((node for node in nodes if node), key=_place(order)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n"))
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[T, list[str]]]:
     """Nodes by what is the same for them, in the order of first sight."""
     groups: dict[T, list[str]] = {}
     for node, key in pairs:
@@ -244,10 +264,10 @@ def _grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[T, list[str]]]:
 
 def _findings(found: Sequence[Found], verbose: int, order: Sequence[str]) -> Iterator[Line]:
     shown = [finding for finding in found if finding.level in ("fail", "warn") or verbose]
-    groups = _grouped([(finding.node, _finding_key(finding)) for finding in shown])
+    groups = grouped([(finding.node, _finding_key(finding)) for finding in shown])
     for key, nodes in sorted(groups, key=lambda group: _LEVELS.index(group[0][0])):
         level, code, summary, expected, observed, remedy = key
-        where = fold(sorted((node for node in nodes if node), key=_place(order)))
+        where = _where(nodes, order)
         text = ": ".join(part for part in (f"{code} {where}".strip(), summary) if part)
         yield Line(level, f"{level:<{_COLUMN}}{text}")
         yield from (_pair(name, value) for name, value in (("observed", observed), ("expected", expected)) if value)
@@ -265,7 +285,7 @@ def _bad_nodes(event: RunEnded) -> Iterator[Line]:
         for node, counts in event.counts.items()
         if any(counts.get(status) for status in _BAD)
     ]
-    for text, nodes in _grouped(keyed):
+    for text, nodes in grouped(keyed):
         yield Line("failed", f"{'':<{_COLUMN}}{fold(nodes)}: {text}")
 
 
@@ -275,7 +295,7 @@ def _progress(event: Progressed) -> str:
 
 
 def _came_to(event: CommandRan) -> str:
-    return f"exit {event.exit}, {_time(event.seconds)}"
+    return f"exit {event.exit}, {duration(event.seconds)}"
 
 
 def _remedy(text: str) -> Line:
@@ -301,7 +321,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people: ``3.2 s``, ``4 min 05 s``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

@@ -165,8 +165,6 @@ def command_lines(argv: Sequence[str]) -> Iterator[tuple[str, ...]]:
 def _context(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, secrets: str
 ) -> dict[str, object]:
-    optional = [mount for mount in recipe.mounts if mount.optional]
-    conditional = [*optional, *(mount for choice in recipe.one_of for mount in choice)]
     return {
         "header": [_one_line(line) for line in _header(plan, process, secrets)],
         "container": container_name(plan.cluster, process.name),
@@ -174,10 +172,8 @@ def _context(
         "address": process.address,
         "interface_env": sorted(process.interface_env.items()),
         "needs": list(_needs(recipe, plan.model_path)),
-        "optional": [_test(mount) for mount in optional],
-        "choices": [[_test(mount) for mount in choice] for choice in recipe.one_of],
-        "choice_hints": [_choice_hint(choice) for choice in recipe.one_of],
-        "volumes": {_test(mount): mount.volume for mount in conditional},
+        "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
+        "choices": [_Choice.of(choice) for choice in recipe.one_of],
         "secrets": secrets,
         "options": docker_options(plan, process, settings, recipe),
         "environment": [f"{name}={value}" for name, value in sorted(process.env.items())],
@@ -195,6 +191,28 @@ class _Need:
     hint: str
 
 
+@dataclass(frozen=True, slots=True)
+class _WhereItIs:
+    """A mount that is made where ``test`` holds on the node."""
+
+    test: tuple[str, str]
+    volume: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Mounts of which at least one must be there; ``hint`` where none is."""
+
+    mounts: tuple[_WhereItIs, ...]
+    hint: str
+
+    @classmethod
+    def of(cls, choice: Sequence[Mount]) -> _Choice:
+        places = " or ".join(mount.source for mount in choice)
+        hint = f"no {places}; the Ascend driver brings it: is it installed?"
+        return cls(tuple(_WhereItIs(_test(mount), mount.volume) for mount in choice), hint)
+
+
 def _needs(recipe: ContainerRecipe, model_path: str) -> Iterator[_Need]:
     driver = "the Ascend driver brings it: is it installed and loaded?"
     mounts = [_test(mount) for mount in certain_mounts(recipe)]
@@ -206,11 +224,6 @@ def _needs(recipe: ContainerRecipe, model_path: str) -> Iterator[_Need]:
 
 def _test(mount: Mount) -> tuple[str, str]:
     return ("-f" if mount.kind == "file" else "-d"), mount.source
-
-
-def _choice_hint(choice: Sequence[Mount]) -> str:
-    places = " or ".join(mount.source for mount in choice)
-    return f"no {places}; the Ascend driver brings it: is it installed?"
 
 
 def _header(plan: LaunchPlan, process: Process, secrets: str) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The seam to the world: what a connection to a node can do. ``ssh`` and ``local`` implement it; nobody else talks to nodes."""
+"""The seam to the world: what a connection to a node can do.
+
+``ssh`` and ``local`` implement it, ``pool`` hands it out; nobody else talks to nodes.
+"""
 
 from __future__ import annotations
 

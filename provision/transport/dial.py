@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
@@ -22,7 +23,7 @@ _STEP = 3.0
 
 
 class TurnedAway(ConnectFailed):
-    """The server closed the connection before the login: it is full (MaxStartups), or starting. Worth another try soon."""
+    """The server closed the connection before the login: it is full (MaxStartups), or starting. Try again soon."""
 
 
 @dataclass(slots=True)
@@ -35,10 +36,8 @@ class Link:
 
     def close(self) -> None:
         """Close, waking whoever is blocked in a read."""
-        try:
+        with contextlib.suppress(OSError):  # the other side may be faster
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other side was faster
         self.socket.close()
         self.end()
 
@@ -76,7 +75,7 @@ def _connect(family: int, address: Any, timeout: float) -> socket.socket:
 
 
 def _resolve(host: str, port: int, timeout: float) -> list[tuple[int, Any]]:
-    """Addresses of ``host``. A number needs no look-up; a name's look-up, which can't be interrupted, is left behind when late."""
+    """Addresses of ``host``. A name's look-up can't be interrupted: it is left behind when late."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
@@ -137,7 +136,11 @@ def run_proxy(command: str) -> Link:
     ours, theirs = socket.socketpair()
     try:
         child = subprocess.Popen(
-            ["sh", "-c", f"exec {command}"], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True
+            ["sh", "-c", f"exec {command}"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
     except OSError as error:
         ours.close()

@@ -1,8 +1,8 @@
-"""The language between controller and node: scripts framed so that their answers can be told apart. Pure text, no transport.
+"""The language between controller and node: scripts framed so that their answers can be told apart. Pure text.
 
 One exec carries any number of scripts ("probes"), and all goes over the two streams that an exec has anyway: every
-script writes straight to stdout and stderr, and a line with a random mark follows it on both. Nothing is captured on the
-node, so there are no temporary files and no process per probe beyond its own subshell; NULs and missing newlines
+script writes straight to stdout and stderr, and a line with a random mark follows it on both. Nothing is captured on
+the node, so there are no temporary files and no process per probe beyond its own subshell; NULs and missing newlines
 survive; whatever a login shell prints before the first mark is dropped.
 
 Deadlines are kept on the node, so they hold when the controller is gone. A ticker sleeps until the earliest moment at
@@ -154,7 +154,7 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one script answered. ``seconds`` is the node's own measure; ``cut`` where output beyond the cap was dropped."""
+    """What one script answered. ``seconds`` is the node's own measure; ``cut``: output beyond the cap was dropped."""
 
     exit: int
     stdout: bytes
@@ -165,7 +165,7 @@ class Section:
 
 
 class _Stream:
-    """One of the two streams: takes bytes in any pieces, gives the parts between marks. Keeps at most ``cap`` bytes a part."""
+    """One of the two streams: takes bytes in any pieces, gives the parts between marks, cut to ``cap`` bytes."""
 
     __slots__ = ("_cap", "_kept", "_mark", "_pending", "closed", "cut", "started")
 

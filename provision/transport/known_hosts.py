@@ -1,7 +1,7 @@
-"""OpenSSH's known_hosts files: read once a run into dictionaries, asked once a connection. Pure but for ``load`` and ``append``.
+"""OpenSSH's known_hosts files: read once a run into dictionaries, asked once a connection.
 
-Understood: plain, hashed (``|1|salt|hash``), ``[host]:port``, patterns with ``*``, ``?`` and ``!``, ``@revoked``. Lines with
-``@cert-authority`` are passed over, as host certificates aren't offered to the server: it then shows its plain key,
+Understood: plain, hashed (``|1|salt|hash``), ``[host]:port``, patterns with ``*``, ``?`` and ``!``, ``@revoked``. Lines
+with ``@cert-authority`` are passed over, as host certificates aren't asked for: the server then shows its plain key,
 which must be known by itself. [sshd(8), SSH_KNOWN_HOSTS FILE FORMAT]
 """
 

@@ -1,4 +1,4 @@
-"""The controller itself as a node (``ansible_connection: local``): the same frames, to a ``sh`` that is started here."""
+"""The controller itself as a node (``ansible_connection: local``): the same frames, to a ``sh`` started here."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Pool:
         self.close()
 
     def get(self, host: Host | str) -> Transport:
-        """The open connection to a host. Raises an ``Unreachable``. Keep what it returns: it connects again by itself."""
+        """The open connection to a host, which connects again by itself: keep it. Raises an ``Unreachable``."""
         node = self._nodes[host if isinstance(host, str) else host.name]
         node.connected()
         return node
@@ -123,7 +123,7 @@ def _door(host: Host) -> tuple[str, int | None]:
 
 
 class _Jumps:
-    """Open jump hosts, one connection each: a channel to a node behind it is no session, so MaxSessions doesn't count it."""
+    """Open jump hosts, one connection each: MaxSessions counts what runs on a host, not channels to nodes."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -1,7 +1,7 @@
-"""What every transport does the same way, over the one thing in which they differ: starting a ``sh`` and talking to it.
+"""What every transport does the same way, over the one thing in which they differ: starting a ``sh``.
 
-A subclass opens a ``Session`` for a constant, short command line (``exec sh -s``, or sudo in front of it) that any login
-shell understands; everything else travels on stdin. See ``framing`` for what is said.
+A subclass opens a ``Session`` for a constant, short command line (``exec sh -s``, or sudo in front of it) that any
+login shell understands; everything else travels on stdin. See ``framing`` for what is said.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COPY_DEADLINE = 120.0
 """Seconds for writing or reading a file, plus one for every MiB."""
 
 RUN_CAP = 256 * 1024 * 1024
-"""Bytes of a command's stdout, and of its stderr, that are kept: a bound for our memory, out of the way of real outputs."""
+"""Bytes of a command's stdout, and of its stderr, that are kept: a bound for our memory, far above real outputs."""
 
 MAX_SESSIONS = 8
 """Channels that run something at the same time on one connection; sshd's default MaxSessions is 10."""
@@ -127,7 +127,7 @@ class RemoteTransport(ABC):
         return _result(label or "command", section, RUN_CAP)
 
     def probe(self, facts: Sequence[Fact[object]], *, become: bool = True) -> dict[Fact[object], Result]:
-        """See ``Transport.probe``. A probe that outruns its deadline costs that, and one more exec for those after it."""
+        """See ``Transport.probe``. A probe that outruns its deadline costs that and another exec for those after it."""
         facts = same_probe(facts)
         scripts = [Script(fact.script(), fact.deadline) for fact in facts]
         sections: list[Section] = []

@@ -5,7 +5,7 @@ keyboard-interactive, two factors) and puts a jump host's channel under it. Its 
 time-out leaves the remote process alive, its ``env=`` isn't quoted, and it polls. What makes this fast, measured:
 
 * curve25519 and ed25519 before everything else (a post-quantum exchange costs 90 ms of CPU, this one 5), AES-GCM;
-* a key is read once a run, host keys are looked up in a dictionary, and nobody searches for agents or keys unless asked;
+* a key is read once a run, host keys are looked up in a dictionary, nobody searches for agents or keys unless asked;
 * TCP_NODELAY before the first byte (opening a channel: 0.3 ms, not 44), a window of 16 MiB;
 * an exec's script follows the request without waiting for its confirmation: one round trip less for every exec;
 * the reader thread wakes once a second when idle, not ten times: 512 connections may wait for an hour.
@@ -19,14 +19,14 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import fabric
 import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
-from paramiko.ssh_exception import NoValidConnectionsError
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from provision.clock import monotonic, sleep
 from provision.errors import (
@@ -68,20 +68,20 @@ def _first(preferred: Sequence[str], known: Iterable[str], *, last: Sequence[str
     return tuple(name for name in order if name in known)
 
 
+_Base: Any = paramiko.Transport
+"""paramiko's class, with the attributes that its type stubs keep quiet about."""
+
+
 class _Tuned(paramiko.Transport):
     """paramiko's protocol engine with this file's choices."""
 
     _active_check_timeout = 1.0
-    _preferred_kex = _first(
-        ["curve25519-sha256@libssh.org"], paramiko.Transport._preferred_kex, last=["mlkem768x25519-sha256"]
-    )
-    _preferred_ciphers = _first(
-        ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"], paramiko.Transport._preferred_ciphers
-    )
+    _preferred_kex = _first(["curve25519-sha256@libssh.org"], _Base._preferred_kex, last=["mlkem768x25519-sha256"])
+    _preferred_ciphers = _first(["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"], _Base._preferred_ciphers)
 
     def __init__(self, sock: Any, key_types: Sequence[str], timeout: float) -> None:
         super().__init__(sock, default_window_size=WINDOW, default_max_packet_size=PACKET)
-        self._preferred_keys = _first(["ssh-ed25519"], paramiko.Transport._preferred_keys)
+        self._preferred_keys = _first(["ssh-ed25519"], _Base._preferred_keys)
         if key_types:
             self._preferred_keys = _first(key_types, self._preferred_keys)
         self.handshake_timeout = timeout
@@ -116,7 +116,7 @@ def _ssh_config(path: str | None) -> paramiko.SSHConfig | None:
 
 
 def _config_lines(file: Path, *, depth: int) -> list[str]:
-    """A file's lines with ``Include`` done, which paramiko doesn't know; after one the block it stood in is opened again."""
+    """A file's lines with ``Include`` done, which paramiko doesn't know; the block around one goes on after it."""
     try:
         text = file.read_text("utf-8", "replace")
     except OSError:
@@ -164,7 +164,7 @@ def _fabric_config() -> fabric.Config:
 def _key(path: str) -> paramiko.PKey | Exception:
     """The private key of a file, or why it can't be used."""
     try:
-        return cast(paramiko.PKey, paramiko.PKey.from_path(path))
+        return paramiko.PKey.from_path(path)
     except Exception as error:  # paramiko and cryptography raise whatever they like on a malformed file
         return error
 
@@ -233,7 +233,7 @@ class _Verifier(paramiko.MissingHostKeyPolicy):
             self._verify(key.get_name(), key.asbytes())
 
     def key_types(self) -> list[str]:
-        """Algorithms for which a key is known: to be asked for first, or the server shows another key than the known one."""
+        """Algorithms for which a key is known: asked for first, or the server shows another key than the known one."""
         types = [entry.kind for entry in self.entries if not entry.revoked]
         wanted: list[str] = []
         for kind in dict.fromkeys(types):
@@ -260,7 +260,7 @@ class _Verifier(paramiko.MissingHostKeyPolicy):
             entry = known_hosts.append(self._target.new_keys_file, self._target.key_names[0], kind, blob)
         except OSError as error:
             raise HostKeyUnknown(
-                f"{self._target.address}: its key is new and cannot be written to {self._target.new_keys_file}: {error}",
+                f"{self._target.address}: its new key cannot be written to {self._target.new_keys_file}: {error}",
                 hint="make that file writable, or name another: -o UserKnownHostsFile in ansible_ssh_common_args",
             ) from error
         self._known.add(self._target.key_names[:1], entry)
@@ -269,14 +269,15 @@ class _Verifier(paramiko.MissingHostKeyPolicy):
         return HostKeyChanged(
             f"{self._target.address}: its {kind} key {fingerprint(blob)} {what}; "
             f"known: {known.kind} {fingerprint(known.key)} ({known.where})",
-            hint="compare with the node's console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`); where the change is "
-            f"yours: `ssh-keygen -R '{self._target.key_names[0]}' -f {known.file}`, then add the new key",
+            hint="compare with the node's console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`); "
+            f"if the change is yours: `ssh-keygen -R '{self._target.key_names[0]}' -f {known.file}`, then add the new key",
         )
 
     def _unknown(self, kind: str, blob: bytes) -> HostKeyUnknown:
         port = f"-p {self._target.port} " if self._target.port != known_hosts.DEFAULT_PORT else ""
         return HostKeyUnknown(
-            f"{self._target.address}: its {kind} key {fingerprint(blob)} is in none of {', '.join(self._target.known_hosts)}",
+            f"{self._target.address}: its {kind} key {fingerprint(blob)} is not known "
+            f"(looked in {', '.join(self._target.known_hosts)})",
             hint=f"compare the fingerprint, then `ssh-keyscan {port}-t ed25519 {self._target.host} >> "
             f"{self._target.new_keys_file}`; or accept new keys on first contact: "
             "ansible_ssh_common_args: -o StrictHostKeyChecking=accept-new",
@@ -291,7 +292,7 @@ class Opened:
 
     def __init__(self, connection: fabric.Connection, link: Link | None) -> None:
         self.connection = connection
-        self.transport = cast(paramiko.Transport, connection.transport)
+        self.transport: Any = connection.transport
         self._link = link
 
     @property
@@ -305,7 +306,7 @@ class Opened:
 
 
 def _shut(transport: paramiko.Transport | None, link: Link | None) -> None:
-    """End a connection, opened or half-way. A jump host's channel has no link; its shutdown wakes the reader as well."""
+    """End a connection, opened or half-way. A jump host's channel has no link; closing it wakes the reader as well."""
     if transport is not None:
         channel = transport.sock
         transport.packetizer.close() if link is None else None
@@ -392,7 +393,7 @@ def _failure(
         )
     if isinstance(error, paramiko.AuthenticationException) and not _timed_out(error):
         return _not_let_in(target, error, connection)
-    if isinstance(error, paramiko.IncompatiblePeer):
+    if isinstance(error, IncompatiblePeer):
         return ConnectFailed(
             f"{target.address}: no common algorithms ({error})", hint="its sshd is too old or too strict"
         )
@@ -427,7 +428,8 @@ def _not_let_in(target: Target, error: Exception, connection: fabric.Connection)
     tried = [f"key {path}" for path in target.keys] + ["agent"] * target.agent + ["password"] * bool(target.password)
     hint = f"check with `ssh -v -p {target.port} {target.user}@{target.host}`"
     if target.keys and "publickey" in offered:
-        hint = f"put {target.keys[0]}.pub into ~{target.user}/.ssh/authorized_keys on the node, or correct ansible_user; {hint}"
+        wanted = f"put {target.keys[0]}.pub into ~{target.user}/.ssh/authorized_keys on the node"
+        hint = f"{wanted}, or correct ansible_user; {hint}"
     elif not target.keys and not target.password:
         hint = f"set ansible_ssh_private_key_file or ansible_password; {hint}"
     elif target.password and not {"password", "keyboard-interactive"} & set(offered):
@@ -505,7 +507,7 @@ class SSHTransport(RemoteTransport):
                 raise self._broken(str(error)) from error
             raise TimeoutError(f"{host}:{port} of {self._name}: no answer within {timeout:g} s") from error
         channel.settimeout(timeout)
-        return cast(socket.socket, channel)
+        return cast("socket.socket", channel)
 
     def close(self) -> None:
         """Close the connection; running commands end with ``ConnectionLost``."""
@@ -514,7 +516,7 @@ class SSHTransport(RemoteTransport):
     def _start(self, command: str) -> _ChannelSession:
         return _ChannelSession(self._channel(), command, self._broken)
 
-    def _channel(self) -> paramiko.Channel:
+    def _channel(self) -> Any:
         """A session channel. sshd may still be busy clearing away earlier ones: a refusal is tried again."""
         for wait in (0.02, 0.1, 0.5, 2.0, None):
             try:
@@ -559,8 +561,8 @@ class _Wake(threading.Event):
 class _ChannelSession:
     """A ``Session`` over one channel."""
 
-    def __init__(self, channel: paramiko.Channel, command: str, broken: Any) -> None:
-        self._channel = channel
+    def __init__(self, channel: Any, command: str, broken: Callable[[str], ConnectionLost]) -> None:
+        self._channel = channel  # a paramiko.Channel; Any, as the stubs leave out what is needed here
         self._broken = broken
         self._wake = _Wake()
         channel.in_buffer.set_event(self._wake)
@@ -605,7 +607,7 @@ class _ChannelSession:
         if not self._ready():
             self._wake.wait(max(0.0, timeout))
         self._wake.rest()
-        ended = channel.eof_received or channel.closed
+        ended = bool(channel.eof_received or channel.closed)
         out = channel.recv(_CHUNK) if channel.recv_ready() else b""
         err = channel.recv_stderr(_CHUNK) if channel.recv_stderr_ready() else b""
         ended = ended and not self._ready()
@@ -614,7 +616,7 @@ class _ChannelSession:
         return Heard(out, err, ended)
 
     def _ready(self) -> bool:
-        return self._channel.recv_ready() or self._channel.recv_stderr_ready()
+        return bool(self._channel.recv_ready() or self._channel.recv_stderr_ready())
 
     def _check_alive(self) -> None:
         """At a session's end: was it the session's, or the connection's? The reader thread marks channels first."""
@@ -627,7 +629,7 @@ class _ChannelSession:
     def status(self) -> int | None:
         if not self._channel.status_event.wait(5.0):
             return None
-        status = self._channel.exit_status
+        status = int(self._channel.exit_status)
         return status if status >= 0 else None
 
     def close(self) -> None:
@@ -636,7 +638,7 @@ class _ChannelSession:
         except (paramiko.SSHException, EOFError, OSError):
             return
 
-    def _guarded(self, do: Any, *arguments: object) -> None:
+    def _guarded(self, do: Callable[..., None], *arguments: object) -> None:
         try:
             do(*arguments)
         except (paramiko.SSHException, EOFError, OSError) as error:

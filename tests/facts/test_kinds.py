@@ -16,8 +16,11 @@ from provision.inventory.model import Hardware, Install, Model, Settings
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
-DIE = "npu chip phy_id device name health power_w temp_c bus_id aicore_percent memory hbm hugepages".split()
-PROCESS = "npu chip pid name memory_mb container_pid".split()
+DIE = (
+    *("npu", "chip", "phy_id", "device", "name", "health", "power_w", "temp_c", "bus_id", "aicore_percent"),
+    *("memory", "hbm", "hugepages"),
+)
+PROCESS = ("npu", "chip", "pid", "name", "memory_mb", "container_pid")
 
 
 def text_of(case: dict[str, Any]) -> str:
@@ -71,7 +74,15 @@ def test_recorded_output(path: Path) -> None:
 def test_every_recorded_table_and_mapping_has_a_case() -> None:
     if not SAMPLES.is_dir():
         pytest.skip("the recorded samples (../shared/samples) are not here")
-    patterns = ("smi_info_*", "a5_smi_info*", "smi_m_*", "smi_l_*", "smi_t_health_*", "hccn_link_[UD]*", "hccn_tls_[gl]*")
+    patterns = (
+        "smi_info_*",
+        "a5_smi_info*",
+        "smi_m_*",
+        "smi_l_*",
+        "smi_t_health_*",
+        "hccn_link_[UD]*",
+        "hccn_tls_[gl]*",
+    )
     samples = {path.name for pattern in patterns for path in (SAMPLES / "npu").glob(pattern)}
     cases = {str(yaml.safe_load(path.read_text()).get("sample", "")).removeprefix("npu/") for path in CASES}
     assert samples

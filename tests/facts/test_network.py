@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from typing import Any
 
 import pytest
@@ -24,10 +25,17 @@ def test_interfaces(look: Any) -> None:
     assert value.problems == ()
 
 
-def test_the_ssh_address_is_found_above_sudo(look: Any, tool: Any) -> None:
-    """sudo hands on no SSH_CONNECTION; the process above it still has it."""
-    tool("uname", "echo nobody-knows-this-name\n")
-    assert look(Network()).hostname == "nobody-knows-this-name"
+def test_the_ssh_address_is_found_above_sudo() -> None:
+    """sudo hands on no SSH_CONNECTION; a process above it still has it."""
+    done = subprocess.run(
+        ["sh", "-c", "env -u SSH_CONNECTION sh -s; :"],
+        input=Network().script(),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SSH_CONNECTION": "192.0.2.9 50000 192.0.2.2 22"},
+        timeout=60,
+    )
+    assert Network().parse(Result("network", done.returncode, done.stdout)).ssh_server_address == "192.0.2.2"
 
 
 WITHOUT_IP = """\
@@ -112,7 +120,7 @@ def test_a_port_that_is_taken(look: Any, family: socket.AddressFamily, address: 
 def test_ss_adds_the_process() -> None:
     text = (
         "@@ tcp\nreadable\n"
-        "   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"
+        "   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n"
         "   1: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:0\n"
         "@@ ss\nState  Recv-Q Send-Q Local Address:Port Peer Address:PortProcess\n"
         'LISTEN 0      128          0.0.0.0:8000      0.0.0.0:*    users:(("vllm",pid=4242,fd=9),("vllm",pid=1,fd=9))\n'

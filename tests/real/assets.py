@@ -202,9 +202,7 @@ def apt_mirror(suite: str) -> str:
                 return words[1]
     for file in sorted((etc / "sources.list.d").glob("*.sources")):
         for stanza in file.read_text().split("\n\n"):
-            fields = dict(
-                line.split(":", 1) for line in stanza.splitlines() if line[:1].isalpha() and ":" in line
-            )
+            fields = dict(line.split(":", 1) for line in stanza.splitlines() if line[:1].isalpha() and ":" in line)
             if suite in fields.get("Suites", "").split():
                 return fields["URIs"].split()[0]
     raise AssetsError(f"apt's sources name no mirror with {suite}; the real tier needs Debian 12")
@@ -319,7 +317,8 @@ def write_layer(root: Path, top: str, recipe: Recipe, blobs: Path) -> Layer:
     with packed.open("wb") as file:
         tar = subprocess.Popen(command, stdout=subprocess.PIPE)
         gzip = subprocess.Popen(["gzip", "-1", "-n"], stdin=subprocess.PIPE, stdout=file)
-        assert tar.stdout is not None and gzip.stdin is not None
+        assert tar.stdout is not None
+        assert gzip.stdin is not None
         for chunk in chunks(tar.stdout):
             plain.update(chunk)
             gzip.stdin.write(chunk)

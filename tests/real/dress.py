@@ -65,7 +65,8 @@ def dress_as_a3(node: Node, health: Mapping[int, str] | None = None) -> None:
     undress(node)
     make = [f"mknod -m 666 /dev/{name} c 1 3" for name in CHARACTER_DEVICES]
     node.exec("set -e\n" + "\n".join(make), check=True)
-    node.exec("mkdir -p /usr/local/dcmi /usr/local/Ascend/driver/lib64/common /usr/local/Ascend/driver/lib64/driver", check=True)
+    libraries = [f"/usr/local/Ascend/driver/lib64/{name}" for name in ("common", "driver")]
+    node.exec(["mkdir", "-p", "/usr/local/dcmi", *libraries], check=True)
     node.write("/usr/local/dcmi/libdcmi.so", "")
     node.write("/usr/local/Ascend/driver/version.info", VERSION_INFO)
     node.write("/usr/local/Ascend/firmware/version.info", FIRMWARE_INFO)
@@ -235,8 +236,9 @@ def table(health: Mapping[int, str]) -> str:
         card, chip = divmod(die, 2)
         power = "-" if chip else f"{160 + die * 0.7:.1f}"
         hbm = 2870 + die if chip else 3110 + die
-        lines.append(f"| {card:<5} {'Ascend910':<20}| {health[die]:<14}| {power:<11} {35 + die % 5:<17} {'0    / 0':<21}|")
-        lines.append(f"| {chip:<5} {die:<20}| {f'0000:{BUSES[die]}:00.0':<14}| {0:<11} {'0    / 0':<17} {f'{hbm:<5}/ 65536':<21}|")
+        bus, pages, memory = f"0000:{BUSES[die]}:00.0", "0    / 0", f"{hbm:<5}/ 65536"
+        lines.append(f"| {card:<5} {'Ascend910':<20}| {health[die]:<14}| {power:<11} {35 + die % 5:<17} {pages:<21}|")
+        lines.append(f"| {chip:<5} {die:<20}| {bus:<14}| {0:<11} {pages:<17} {memory:<21}|")
         lines.append(THICK_RULE if chip else RULE)
     lines.append(HEAD_RULE)
     lines.append("| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |")

@@ -33,17 +33,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from . import assets as asset_store
 from .assets import Assets
 
 RECORDS = Path("/run/qnext-real")
-TOOLS = ("debootstrap", "docker", "docker-init", "docker-registry", "dockerd", "ip", "iptables", "nsenter")
+TOOLS: tuple[str, ...] = (
+    "debootstrap",
+    "docker",
+    "docker-init",
+    "docker-registry",
+    "dockerd",
+    "ip",
+    "iptables",
+    "nsenter",
+)
 TOOLS += ("ssh", "ssh-keygen", "/usr/sbin/sshd", "sudo", "tc", "unshare")
 REGISTRY_NAMES = ("quay.io", "mirror.test")
 """What nodes call the registry; `mirror.test` is there for tests of mirrors."""
@@ -51,7 +60,8 @@ WEIGHTS = "/data/weights"
 SUDO_PASSWORD = "open sesame"
 """The password of the user `sudoer`, with a blank on purpose."""
 
-HOST_FOLDERS = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "usr", "var"}
+HOST_FOLDERS = {"bin", "boot", "dev", "etc", "proc", "run", "sbin", "sys", "usr", "var"}
+HOST_FOLDERS |= {"lib", "lib32", "lib64", "libx32"}
 """What a node shares of the host's root; everything else, homes and checkouts, it doesn't see."""
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
@@ -199,7 +209,7 @@ def remove_cgroups(name: str) -> None:
     for top in (path for path in (base / name, *base.glob(f"*/{name}")) if path.is_dir()):
         for folder, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(NodesError):
-                wait_for(lambda path=folder: removed(path), 5, f"{folder} to empty")
+                wait_for(partial(removed, folder), 5, f"{folder} to empty")
 
 
 def docker_groups() -> list[Path]:
@@ -259,7 +269,8 @@ class Node:
             check=False,
         )
         if check and done.returncode:
-            raise NodesError(f"{self.name}: {shlex.join(argv)[:300]} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+            what = f"{self.name}: {shlex.join(argv)[:300]} ended with {done.returncode}"
+            raise NodesError(f"{what}:\n{done.stderr[-3000:]}")
         return done
 
     def docker(self, *arguments: str, check: bool = True, timeout: float = 300) -> str:
@@ -309,7 +320,8 @@ class Node:
         """Start the node's Docker daemon, if it is not running, and wait until it answers."""
         start = "setsid dockerd >>/var/log/dockerd.log 2>&1 </dev/null &"
         self.exec(f"docker version >/dev/null 2>&1 || {{ rm -f /run/docker.pid; {start} }}", check=True)
-        wait_for(lambda: not self.exec(["docker", "version"]).returncode, 30, f"dockerd of {self.name}", self.docker_log)
+        version = ["docker", "version"]
+        wait_for(lambda: not self.exec(version).returncode, 30, f"dockerd of {self.name}", self.docker_log)
 
     def stop_dockerd(self) -> None:
         """Stop the Docker daemon; its containers end with it."""
@@ -390,10 +402,14 @@ class Cluster:
         """Return the known_hosts file with the nodes' true keys."""
         return self.folder / "keys" / "known_hosts"
 
-    def ssh(self, node: Node, command: str, *, user: str = "root", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def ssh(
+        self, node: Node, command: str, *, user: str = "root", timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command over OpenSSH, as the product would have to."""
-        options = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]
-        argv = ["ssh", "-F", "none", "-i", str(self.key), *options, f"{user}@{node.address}", command]
+        options = [f"UserKnownHostsFile={self.known_hosts}", "StrictHostKeyChecking=yes", "BatchMode=yes"]
+        argv = ["ssh", "-F", "none", "-i", str(self.key)]
+        argv += [word for option in options for word in ("-o", option)]
+        argv += [f"{user}@{node.address}", command]
         return subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
         )
@@ -621,7 +637,8 @@ def start_init(record: Record, index: int) -> Process:
         return not outer.alive() or (ready.exists() and ready.read_text() == "ready\n")
 
     wait_for(is_ready, 20, f"{folder.name} to start", lambda: tail(folder / "init.log"))
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(outer.pid)], capture_output=True, text=True, check=False)
+    query = ["ps", "-o", "pid=", "--ppid", str(outer.pid)]
+    children = subprocess.run(query, capture_output=True, text=True, check=False)
     if not children.stdout.strip():
         raise NodesError(f"{folder.name} did not start:\n{tail(folder / 'init.log')}")
     process = Process.of(int(children.stdout))
@@ -750,7 +767,9 @@ def answers(address: str, port: int) -> bool:
         return False
 
 
-def wait_for(condition: Any, seconds: float, what: str, evidence: Any = lambda: "") -> None:
+def wait_for(
+    condition: Callable[[], object], seconds: float, what: str, evidence: Callable[[], str] = lambda: ""
+) -> None:
     """Poll until a condition holds; raise `NodesError` with the evidence when time is up."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -88,7 +88,7 @@ def _rows(node: Node, die: Die) -> list[str]:
     hbm = f"{die.used:<5}/ {HBM}"
     return [
         f"| {die.card:<6}{name:<20}| {die.health:<14}| {die.power:<12}{die.temperature:<18}{'0    / 0':<21}|",
-        f"| {die.chip:<6}{phy:<20}| {die.bus:<14}| {die.aicore:<12}{'0    / 0':<14}{hbm:<25}|".replace("  |", "  |"),
+        f"| {die.chip:<6}{phy:<20}| {die.bus:<14}| {die.aicore:<12}{'0    / 0':<18}{hbm:<21}|",
     ]
 
 

@@ -11,7 +11,6 @@ from provision.serve.layout import Layout
 from provision.serve.plan import Violation
 from provision.serve.rules.base import Rule, fail, warn
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SECRET = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\Z", re.IGNORECASE)
 
 
@@ -48,15 +47,6 @@ DEPRECATED = {
     "VLLM_NIXL_ABORT_REQUEST_TIMEOUT": "vllm-ascend: VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT replaces it",
 }
 """Variables that later releases read no longer [vllm-ascend release notes]."""
-
-
-def names(layout: Layout) -> Iterator[Violation]:
-    """S08: a variable's name is an identifier."""
-    for name in _declared(layout):
-        if not _NAME.match(name):
-            yield fail(
-                "S08", f"serve.env: {name!r} is no name of a variable", "POSIX", "use letters, digits, underscores"
-            )
 
 
 def not_computed(layout: Layout) -> Iterator[Violation]:
@@ -115,4 +105,4 @@ def _within(text: str, allowed: Range) -> bool:
         return False
 
 
-RULES: tuple[Rule, ...] = (names, not_computed, ranges, deprecated, secrets)
+RULES: tuple[Rule, ...] = (not_computed, ranges, deprecated, secrets)

@@ -55,14 +55,6 @@ def enough_devices(layout: Layout) -> Iterator[Violation]:
     )
 
 
-def distinct_devices(layout: Layout) -> Iterator[Violation]:
-    """S03: a device is named once."""
-    for site in layout.sites:
-        twice = sorted(number for number, count in Counter(site.devices).items() if count > 1)
-        if twice:
-            yield fail("S03", f"{site.node}: device {twice[0]} is named twice", "inventory", "correct qnext.devices")
-
-
 def whole_modules(layout: Layout) -> Iterator[Violation]:
     """S19: A3 hands out the two dies of a module together."""
     for site in layout.sites:
@@ -105,7 +97,6 @@ RULES: tuple[Rule, ...] = (
     addresses,
     distinct_addresses,
     enough_devices,
-    distinct_devices,
     whole_modules,
     idle_devices,
 )

@@ -1,0 +1,77 @@
+"""All NPUs are there, and the kernel and npu-smi agree about them.
+
+Counted by device nodes and by ``npu-smi info -m``; more than a standard server of the family has is fine: an A2 Box16
+has 16, not 8 [domain 1.1]. A card that has dropped off the bus is missing in one or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from provision.accel.protocol import accelerator
+from provision.checks.base import Finding
+from provision.checks.support import NPU_FACTS, Skip, ascend, devices, mapping, numbered, span
+from provision.facts.base import Fact
+from provision.inventory.model import Settings
+from provision.node import Node
+
+CODE = "N05"
+LEVEL = "fail"
+SCOPE = "node"
+
+applies = ascend
+
+_LOOK = "npu-smi info -m; ls /dev/davinci*; lspci | grep -i d80; dmesg -T | grep -i -E 'drv|pcie'"
+
+
+def facts(settings: Settings) -> Iterable[Fact[object]]:
+    return NPU_FACTS
+
+
+def run(node: Node) -> Iterable[Finding]:
+    there = set(devices(node).devices)
+    if not there:
+        yield Finding(
+            "no /dev/davinciN device: the driver has made none",
+            f"reboot, or load the driver; see {_LOOK}",
+            expected="/dev/davinci0 and so on",
+            observed="none",
+        )
+        return
+    yield from _declared(node, there)
+    yield from _agreement(node, there)
+
+
+def _declared(node: Node, there: set[int]) -> Iterator[Finding]:
+    """What the inventory wants is there; without a wish, what a standard server has."""
+    declared = node.settings.devices
+    wanted = accelerator(node.settings.hardware).default_devices if declared is None else declared
+    absent = set(wanted) - there
+    if not absent:
+        return
+    hint = (
+        f"a dead or unloaded card: {_LOOK}, then reboot or replace it; to go without: qnext.devices: {sorted(there)}"
+        if declared is None
+        else f"correct qnext.devices of this host to some of {sorted(there)}, or see {_LOOK}"
+    )
+    yield Finding(
+        f"{len(absent)} of {len(wanted)} NPU devices are missing: davinci {span(absent)}",
+        hint,
+        expected=f"davinci {span(wanted)}",
+        observed=f"davinci {span(there)}",
+    )
+
+
+def _agreement(node: Node, there: set[int]) -> Iterator[Finding]:
+    try:
+        chips = {chip.device for chip in mapping(node).chips if chip.device is not None} or set(numbered(node))
+    except Skip:
+        return
+    odd = chips ^ there
+    if chips and odd:
+        yield Finding(
+            f"npu-smi and /dev disagree about davinci {span(odd)}",
+            f"a card came or went since the driver was loaded: {_LOOK}, then reboot",
+            expected=f"/dev: {span(there)}",
+            observed=f"npu-smi: {span(chips)}",
+        )

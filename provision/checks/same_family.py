@@ -1,0 +1,42 @@
+"""All nodes have the same NPUs, as many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from provision.checks.base import Finding
+from provision.checks.support import NPU_FACTS, Skip, ascend, differing, npu_smi, selected
+from provision.facts.base import Fact
+from provision.inventory.model import Settings
+from provision.node import Cluster, Node
+
+CODE = "X01"
+LEVEL = "fail"
+SCOPE = "cluster"
+
+applies = ascend
+
+
+def facts(settings: Settings) -> Iterable[Fact[object]]:
+    return NPU_FACTS
+
+
+def run(cluster: Cluster) -> Iterable[Finding]:
+    kinds = {node.name: kind for node in cluster.nodes if (kind := _kind(node))}
+    odd = differing(kinds)
+    if odd:
+        yield Finding(
+            f"the nodes' NPUs differ: {odd[0]}",
+            "put unlike nodes into clusters of their own, or level them with qnext.devices",
+            node=odd[1],
+            expected="the same on all nodes",
+            observed=kinds[odd[1]],
+        )
+
+
+def _kind(node: Node) -> str:
+    try:
+        names = sorted({die.name for die in npu_smi(node).dies if die.name})
+        return f"{len(selected(node))} x {'/'.join(names) or 'unnamed'}"
+    except Skip:
+        return ""

@@ -1,0 +1,168 @@
+"""What several checks need: how one says that it cannot judge, and what the NPU checks look at.
+
+One cause gives one finding. A node without docker is told so once, by the check of docker; what needs docker skips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from provision.accel.ascend.npu_smi import Die
+from provision.facts.base import Fact
+from provision.facts.davinci import Davinci, DavinciValue
+from provision.facts.docker import Docker, DockerValue
+from provision.facts.driver import MountSources
+from provision.facts.npu_smi import NpuSmi, NpuSmiMapping, NpuSmiMappingValue, NpuSmiValue
+from provision.inventory.model import Settings
+from provision.node import Cluster, Node
+
+MIB = 1024**2
+GIB = 1024**3
+
+_DEADLINE_WORDS = ("no answer within", "hangs")
+
+
+class Skip(Exception):
+    """There is nothing to judge: what the check needs is missing, and another check says so. The text is the reason."""
+
+
+class CannotTell(Exception):
+    """The node could not be looked at: a probe hung or failed. Reported once a node for all checks that need it."""
+
+    def __init__(self, probe: str, why: str) -> None:
+        super().__init__(f"{probe}: {why}")
+
+
+class Observed(Protocol):
+    """A fact's value."""
+
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
+
+V = TypeVar("V", bound=Observed)
+
+
+def look(node: Node, fact: Fact[V]) -> V:
+    """The fact's value. Raises ``CannotTell`` where its probe hung."""
+    value = node.get(fact)
+    hung = hanging(value.problems)
+    if hung:
+        raise CannotTell(fact.name, hung)
+    return value
+
+
+def hanging(problems: Sequence[str]) -> str:
+    """The problem that tells of a deadline that ran out, or an empty string."""
+    return next((problem for problem in problems if any(word in problem for word in _DEADLINE_WORDS)), "")
+
+
+def ascend(settings: Settings) -> bool:
+    """Whether the cluster has NPUs: ``applies`` of the NPU checks."""
+    return settings.hardware != "cpu"
+
+
+def docker(node: Node) -> DockerValue:
+    """The daemon. Raises ``Skip`` where it can't be talked to: the check ``docker`` says so."""
+    value = node.get(Docker())
+    if not value.reachable:
+        raise Skip("docker does not answer")
+    return value
+
+
+NPU_FACTS: tuple[Fact[object], ...] = (Davinci(), NpuSmi(), NpuSmiMapping(), MountSources())
+"""What the functions below look at."""
+
+
+def bare(node: Node) -> bool:
+    """Whether nothing of an Ascend driver is there: neither devices, nor tool, nor files."""
+    sources = node.get(MountSources()).sources
+    driver = any(source.kind != "missing" for source in sources)
+    return not (driver or node.get(Davinci()).devices or node.get(NpuSmi()).binary)
+
+
+def devices(node: Node) -> DavinciValue:
+    """The device nodes. Raises ``Skip`` on a node without a driver: the check ``npu_smi`` says so."""
+    if bare(node):
+        raise Skip("no Ascend driver on this node")
+    return look(node, Davinci())
+
+
+def selected(node: Node) -> tuple[int, ...]:
+    """The davinci numbers that this cluster may use on the node and that are there."""
+    there = devices(node).devices
+    wanted = node.settings.devices
+    return there if wanted is None else tuple(number for number in there if number in wanted)
+
+
+def npu_smi(node: Node) -> NpuSmiValue:
+    """The table. Raises ``Skip`` where there is none: the check ``npu_smi`` says why."""
+    value = node.get(NpuSmi())
+    if not value.dies:
+        raise Skip("npu-smi shows no NPU")
+    return value
+
+
+def mapping(node: Node) -> NpuSmiMappingValue:
+    """The mapping of chips to devices. Raises ``Skip`` without npu-smi, ``CannotTell`` where only this call hangs."""
+    npu_smi(node)
+    return look(node, NpuSmiMapping())
+
+
+def numbered(node: Node) -> dict[int, Die]:
+    """The dies of the table by davinci number: by the table itself, else by ``npu-smi info -m``."""
+    chips = {(chip.npu, chip.chip): chip.device for chip in node.get(NpuSmiMapping()).chips}
+    found: dict[int, Die] = {}
+    for die in npu_smi(node).dies:
+        device = die.device
+        if device is None and die.npu is not None and die.chip is not None:
+            device = chips.get((die.npu, die.chip))
+        if device is not None:
+            found[device] = die
+    return found
+
+
+def span(numbers: Iterable[int]) -> str:
+    """``0-3, 8`` of 0, 1, 2, 3, 8."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ", ".join(f"{first}-{last}" if first != last else f"{first}" for first, last in runs)
+
+
+def listed(names: Sequence[str], shown: int = 4) -> str:
+    """The first ``shown`` names and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def size(count: int) -> str:
+    """Bytes in GB or MB as an operator reads them (binary)."""
+    return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / MIB:.0f} MB"
+
+
+def groups(values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Node names by value, the commonest value first."""
+    found: dict[str, list[str]] = {}
+    for node, value in values.items():
+        found.setdefault(value, []).append(node)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def differing(values: Mapping[str, str]) -> tuple[str, str] | None:
+    """(text of who has what, the node most likely at odds) where the values are not all the same."""
+    found = groups(values)
+    if len(found) < 2:
+        return None
+    text = "; ".join(f"{value} on {listed(nodes, 8)}" for value, nodes in found.items())
+    return text, list(found.values())[-1][0]
+
+
+def each(cluster: Cluster, fact: Fact[V]) -> dict[str, V]:
+    """The fact's value on every node where it could be observed in time."""
+    values = {node.name: node.get(fact) for node in cluster.nodes}
+    return {name: value for name, value in values.items() if not hanging(value.problems)}

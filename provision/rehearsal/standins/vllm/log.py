@@ -1,0 +1,59 @@
+"""Log lines as vLLM writes them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from time import localtime, strftime
+
+_lock = threading.Lock()
+
+
+def info(who: str, where: str, text: str) -> None:
+    """``(APIServer pid=1) INFO 11-24 06:20:00 [api_server.py:1839] text``, on stdout."""
+    _write(sys.stdout, who, "INFO", where, text)
+
+
+def warning(who: str, where: str, text: str) -> None:
+    _write(sys.stdout, who, "WARNING", where, text)
+
+
+def error(who: str, where: str, text: str) -> None:
+    """On stderr, line by line."""
+    for line in text.splitlines():
+        _write(sys.stderr, who, "ERROR", where, line)
+
+
+def plain(text: str) -> None:
+    """uvicorn's own lines, on stderr."""
+    with _lock:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def progress(text: str) -> None:
+    """A line of a progress bar, on stderr."""
+    plain(text)
+
+
+def traceback(who: str, where: str, frames: list[str], last: str) -> None:
+    """A Python traceback, the way a worker's comes out."""
+    error(who, where, "\n".join(["Traceback (most recent call last):", *(f"  File {frame}" for frame in frames), last]))
+
+
+def bare_traceback(frames: list[str], last: str) -> None:
+    """The interpreter's own traceback at the end of the process."""
+    plain("\n".join(["Traceback (most recent call last):", *(f"  File {frame}" for frame in frames), last]))
+
+
+def _write(stream: object, who: str, level: str, where: str, text: str) -> None:
+    prefix = f"({who} pid={os.getpid()}) " if who else ""
+    line = f"{prefix}{level} {strftime('%m-%d %H:%M:%S', localtime())} [{where}] {text}\n"
+    with _lock:
+        if stream is sys.stderr:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        else:
+            sys.stdout.write(line)
+            sys.stdout.flush()

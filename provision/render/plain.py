@@ -1,0 +1,24 @@
+"""Lines without colour or movement: for pipes, CI and files."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from provision.events import Event
+from provision.render.story import Story
+
+
+class Plain:
+    """Writes the story of a run to a text stream, line by line."""
+
+    def __init__(self, stream: TextIO, *, verbose: int = 0) -> None:
+        self._stream = stream
+        self._story = Story(verbose=verbose)
+
+    def handle(self, event: Event) -> None:
+        for line in self._story.lines(event):
+            self._stream.write(line.text.rstrip() + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()

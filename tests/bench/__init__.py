@@ -1,0 +1,1 @@
+"""Benchmarks: figures to read, not tests with time limits. ``python -m tests.bench --help``."""

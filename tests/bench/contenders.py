@@ -1,0 +1,166 @@
+"""What is compared. Each contender is one process: ``python -m tests.bench.contenders NAME FOLDER``, so imports count.
+
+It prints one JSON object: seconds of CPU and KiB of memory at its peak (of the process and its children), and, where
+the contender is ours, execs and connections. The wall time is taken by whoever starts it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+FACTS = [
+    "cat /etc/os-release", "uname -a", "uname -m", "cat /proc/meminfo", "cat /proc/cpuinfo | head -50", "cat /proc/loadavg",
+    "df -PT", "df -Pi", "ls -l /dev", "cat /proc/mounts", "cat /proc/version", "nproc", "date +%s.%N", "id", "hostname",
+    "cat /etc/hosts", "cat /etc/resolv.conf", "cat /proc/net/dev", "cat /proc/net/tcp", "cat /proc/net/route",
+    "cat /proc/sys/vm/max_map_count", "cat /proc/sys/kernel/pid_max", "ulimit -a", "cat /proc/uptime", "ls /",
+    "ls -l /usr/local", "ls -l /opt", "stat /tmp", "cat /etc/passwd", "cat /etc/group", "env", "umask",
+    "command -v docker", "command -v python3", "ls /proc/sys/net/core", "cat /proc/stat | head -5", "ls -l /etc/ssh",
+    "wc -l /etc/services", "readlink -f /bin/sh", "head -c 256 /proc/cmdline",
+]  # fmt: skip
+"""Forty small looks, as facts are."""
+
+
+def main() -> None:
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    described = json.loads((folder / "nodes.json").read_text())
+    extra = CONTENDERS[name](described) or {}
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    out = {
+        "cpu": sum(u.ru_utime + u.ru_stime for u in used),
+        "memory": max(u.ru_maxrss for u in used),
+        **extra,
+    }
+    print(json.dumps(out), flush=True)
+    os._exit(0)
+
+
+# ---- the bare script, tuned: what can be had at all
+
+
+def _bare(script: str) -> Callable[[dict[str, object]], None]:
+    def run(described: dict[str, object]) -> None:
+        import socket
+
+        import paramiko
+
+        class Tuned(paramiko.Transport):
+            _preferred_kex = ("curve25519-sha256@libssh.org",)
+            _preferred_keys = ("ssh-ed25519",)
+            _preferred_ciphers = ("aes128-gcm@openssh.com",)
+
+        key = paramiko.Ed25519Key.from_private_key_file(str(described["key"]))
+        known = {}
+        for line in Path(str(described["known_hosts"])).read_text().splitlines():
+            host, _, blob = line.split()
+            known[host] = blob
+        answers: list[bytes] = []
+
+        def one(address: str) -> None:
+            sock = socket.create_connection((address, int(str(described["port"]))), timeout=10)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport = Tuned(sock, default_window_size=1 << 24, default_max_packet_size=1 << 17)
+            transport.start_client(timeout=10)
+            assert transport.get_remote_server_key().get_base64() == known[f"[{address}]:{described['port']}"]
+            transport.auth_publickey(str(described["user"]), key)
+            channel = transport.open_session()
+            channel.exec_command("exec sh -s")
+            channel.sendall(script.encode())
+            channel.shutdown_write()
+            answer = b""
+            while data := channel.recv(1 << 20):
+                answer += data
+            assert channel.recv_exit_status() == 0
+            answers.append(answer)
+
+        threads = [threading.Thread(target=one, args=(a,), daemon=True) for a in described["addresses"]]  # type: ignore[attr-defined]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(answers) == len(threads)
+
+    return run
+
+
+# ---- ours
+
+
+def _pool(described: dict[str, object], do: Callable[[object], object]) -> dict[str, object]:
+    from types import SimpleNamespace
+
+    from provision.engine.fanout import fan_out
+    from provision.inventory.model import Connection, Host
+    from provision.transport.pool import Pool
+
+    hosts = [
+        Host(
+            address,
+            index,
+            (),
+            Connection(
+                host=address,
+                port=int(str(described["port"])),
+                user=str(described["user"]),
+                key_file=str(described["key"]),
+                known_hosts=(str(described["known_hosts"]),),
+                ssh_config="none",
+            ),
+            SimpleNamespace(),  # type: ignore[arg-type]
+        )
+        for index, address in enumerate(described["addresses"])  # type: ignore[arg-type, var-annotated]
+    ]
+    with Pool(hosts) as pool:
+        fan_out({host.name: host for host in hosts}, lambda host: do(pool.get(host)))
+        counted = pool.counters().values()
+        return {
+            "execs": sum(c.execs for c in counted) / len(hosts),
+            "connections": sum(c.connections for c in counted) / len(hosts),
+        }
+
+
+def _ours_facts(described: dict[str, object]) -> dict[str, object]:
+    from dataclasses import dataclass
+
+    from provision.facts.base import Fact
+
+    @dataclass(frozen=True, slots=True)
+    class Look(Fact[str]):
+        command: str
+
+        name = "look"
+
+        def script(self) -> str:
+            return self.command
+
+    facts = [Look(command) for command in FACTS]
+
+    def probe(transport: object) -> None:
+        answers = transport.probe(facts)  # type: ignore[attr-defined]
+        assert len(answers) == len(FACTS)
+        assert all(answer.seconds >= 0 and not answer.timed_out for answer in answers.values())
+
+    return _pool(described, probe)
+
+
+def _ours_true(described: dict[str, object]) -> dict[str, object]:
+    def run(transport: object) -> None:
+        assert transport.run("true", deadline=10).ok  # type: ignore[attr-defined]
+
+    return _pool(described, run)
+
+
+CONTENDERS: dict[str, Callable[[dict[str, object]], dict[str, object] | None]] = {
+    "bare-true": _bare("true\n"),
+    "ours-true": _ours_true,
+    "bare-facts": _bare("export LC_ALL=C\n" + "".join(f"echo =={n}==; {c}\n" for n, c in enumerate(FACTS)) + "exit 0\n"),
+    "ours-facts": _ours_facts,
+}
+
+if __name__ == "__main__":
+    main()

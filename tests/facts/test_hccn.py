@@ -1,0 +1,49 @@
+"""hccn_tool, device after device: answers, refusals and a tool that hangs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provision.facts.hccn import Hccn
+
+ANSWERS = """\
+case "$2$3" in
+  0-link) echo 'link status: UP' ;;
+  0-net_health) echo 'net health status: Init' ;;
+  0-ip) echo 'ipaddr:29.1.137.205'; echo 'netmask:255.255.0.0' ;;
+  0-tls) echo 'dev_id:0, tls switch[1](0:disable, 1:enable)' ;;
+  *) echo 'hccn_tool is busy' >&2; exit 11 ;;
+esac
+"""
+
+
+def test_two_devices(look: Any, tool: Any) -> None:
+    binary = tool("hccn_tool", ANSWERS)
+    value = look(Hccn((0, 1)))
+    good, busy = value.devices
+    assert value.tool == str(binary)
+    assert (good.link, good.net_health, good.address, good.tls) == ("UP", "Init", "29.1.137.205", 1)
+    assert good.problems == ()
+    assert (busy.link, busy.address) == (None, None)
+    assert busy.problems[0] == "link: exit status 11: hccn_tool is busy"
+
+
+def test_a_tool_that_hangs_is_not_asked_for_ever(look: Any, tool: Any) -> None:
+    tool("hccn_tool", "exit 0\n")
+    tool("timeout", "exit 124\n")
+    value = look(Hccn((0, 1)))
+    assert value.devices[0].problems == (
+        "link: hccn_tool hangs, no answer within 5 s",
+        "net_health: hccn_tool hangs, no answer within 5 s",
+        "ip: hccn_tool hangs, no answer within 5 s",
+        "tls: not asked, hccn_tool hung before",
+    )
+
+
+def test_without_the_tool(look: Any) -> None:
+    value = look(Hccn((0,)))
+    if value.tool is not None:
+        pytest.skip("this machine has hccn_tool")
+    assert value.problems == ("hccn_tool was not found",)
