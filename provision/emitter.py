@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 from provision import clock
 from provision.events import Event, Note, Sink
@@ -30,6 +30,12 @@ class Emitter:
         with self._lock:
             if not self._closed:
                 self._deliver(stamped)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close all sinks; a second time does nothing."""

@@ -129,7 +129,7 @@ def _check_spec(name: str, source: ModuleType) -> CheckSpec:
 def _require(source: ModuleType, attributes: tuple[str, ...]) -> None:
     missing = [name for name in attributes if not hasattr(source, name)]
     if missing:
-        raise ConfigError(f"{source.__file__} lacks {', '.join(missing)}")
+        raise ConfigError(f"{source.__name__} lacks {', '.join(missing)}")
 
 
 def _no_facts(*_: object) -> tuple[Fact[object], ...]:

@@ -19,7 +19,8 @@ def through_sh(line: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "word", ["", "plain", "two words", "it's", "$HOME", "`id`", "a\nb", "-n", "=x", "~", "*", "\\", "é", "a=b", '"', "!x", "#"]
+    "word",
+    ["", "plain", "two words", "it's", "$HOME", "`id`", "a\nb", "-n", "=x", "~", "*", "\\", "é", "a=b", '"', "!x", "#"],
 )
 def test_a_word_arrives_as_it_was(word: str) -> None:
     assert through_sh(quote(word)) == [word]

@@ -79,7 +79,9 @@ def test_what_ansible_reads_otherwise_is_ambiguous(text: str) -> None:
     assert not loads(f"key: '{text}'").children["key"].ambiguous
 
 
-@pytest.mark.parametrize("text", ["true", "false", "1", "0", "1.5", "~", "", "text", "v1", "/data", ".inf", ".nan", "-5"])
+@pytest.mark.parametrize(
+    "text", ["true", "false", "1", "0", "1.5", "~", "", "text", "v1", "/data", ".inf", ".nan", "-5"]
+)
 def test_what_ansible_reads_alike_is_not(text: str) -> None:
     assert not loads(f"key: {text}").children["key"].ambiguous
 

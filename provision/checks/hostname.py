@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from provision.checks.base import Finding
 from provision.checks.interface import address_of
-from provision.checks.support import Skip, look
+from provision.checks.support import Skip, look, per_node
 from provision.facts.base import Fact
 from provision.facts.network import Network
 from provision.inventory.model import Settings
@@ -30,8 +30,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 def run(cluster: Cluster) -> Iterable[Finding]:
     if len(cluster.nodes) == 1:
         raise Skip("one node")
-    for node in cluster.nodes:
-        yield from _check(node)
+    yield from per_node(cluster, _check)
 
 
 def _check(node: Node) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from provision.checks.base import Finding
-from provision.checks.support import look
+from provision.checks.support import look, per_node
 from provision.errors import RemoteError
 from provision.facts.base import Fact
 from provision.facts.network import Interface, Network
@@ -31,8 +31,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(cluster: Cluster) -> Iterable[Finding]:
-    for node in cluster.nodes:
-        yield from _check(node, alone=len(cluster.nodes) == 1)
+    yield from per_node(cluster, lambda node: _check(node, alone=len(cluster.nodes) == 1))
 
 
 def address_of(node: Node) -> str:

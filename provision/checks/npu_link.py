@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from provision.accel.protocol import accelerator
 from provision.checks.base import Finding, Level
-from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, hanging, selected, span
+from provision.checks.support import NPU_FACTS, Skip, ascend, hanging, look, per_node, selected, span
 from provision.facts.base import Fact
 from provision.facts.hccn import Hccn, HccnDevice
 from provision.inventory.model import Settings
@@ -37,18 +37,13 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 def run(cluster: Cluster) -> Iterable[Finding]:
     if len(cluster.nodes) == 1:
         raise Skip("one node")
-    for node in cluster.nodes:
-        try:
-            yield from _check(node, "warn" if node.settings.hardware == "atlas-800-a3" else "fail")
-        except Skip:
-            continue
+    yield from per_node(cluster, _check)
 
 
-def _check(node: Node, level: Level) -> Iterator[Finding]:
+def _check(node: Node) -> Iterator[Finding]:
+    level: Level = "warn" if node.settings.hardware == "atlas-800-a3" else "fail"
     usable = selected(node)
-    value = node.get(hccn(node.settings))
-    if hung := hanging(value.problems):
-        raise CannotTell("hccn", hung)
+    value = look(node, hccn(node.settings))
     if value.tool is None:
         yield Finding(
             "hccn_tool is missing", "reinstall the Ascend driver", node=node.name, expected=_HCCN, level=level

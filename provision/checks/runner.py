@@ -13,7 +13,7 @@ from typing import Literal
 from provision import clock, registry
 from provision.checks.base import CheckScope, CheckSpec, Finding, Level
 from provision.checks.support import CannotTell, Skip
-from provision.errors import ConfigError, Interrupted, Unknown, Unreachable
+from provision.errors import ConfigError, Interrupted, RemoteError, Unknown, Unreachable
 from provision.facts.base import Fact
 from provision.inventory.model import Inventory, Settings
 from provision.node import Cluster, Node
@@ -83,48 +83,68 @@ def _run_all(scope: CheckScope, subject: object, settings: Settings, node: str) 
 
 def _run(spec: CheckSpec, subject: object, levels: Mapping[str, Level], node: str, told: set[str]) -> CheckOutcome:
     started = clock.monotonic()
+    found, status, reason = _findings(spec, subject, told)
+    filled = tuple(f for f in (_filled(f, spec, levels, node) for f in found) if f.level != "off")
+    seconds = clock.monotonic() - started
+    return CheckOutcome(spec.name, spec.code, _status(status, filled), filled, seconds, node, reason)
+
+
+def _findings(spec: CheckSpec, subject: object, told: set[str]) -> tuple[list[Finding], str, str]:
+    """What a check found; and, where it could not judge, "skipped" or "unknown" with the reason."""
     findings: list[Finding] = []
-    status, reason = "", ""
     try:
         findings.extend(spec.run(subject))
     except Skip as skipped:
-        status, reason = "skipped", str(skipped)
-    except CannotTell as hung:
-        status, reason = "unknown", str(hung)
-        findings += _hung(reason, told)
+        return findings, "skipped", str(skipped)
     except Unknown as unknown:
-        status, reason = "unknown", str(unknown)
+        return findings, "unknown", str(unknown)
+    except CannotTell as hung:
+        return [*findings, *_once(_hung(hung), told)], "unknown", str(hung)
     except (Unreachable, Interrupted):
         raise
+    except RemoteError as error:
+        return [*findings, *_once(_refused(error), told)], "unknown", error.message
     except Exception as error:  # whatever a node answers, the other checks go on
-        status, reason = "unknown", f"{type(error).__name__}: {error}"
-        findings.append(_unforeseen(spec, reason))
-    filled = tuple(f for f in (_filled(f, spec, levels, node) for f in findings) if f.level != "off")
-    return CheckOutcome(
-        spec.name, spec.code, _status(status, filled), filled, clock.monotonic() - started, node, reason
+        reason = f"{type(error).__name__}: {error}"
+        return [*findings, *_once(_unforeseen(spec, reason), told)], "unknown", reason
+    return findings, "", ""
+
+
+def _once(finding: Finding, told: set[str]) -> list[Finding]:
+    """The finding, unless an earlier check has told the same."""
+    key = f"{finding.node} {finding.observed}"
+    if key in told:
+        return []
+    told.add(key)
+    return [finding]
+
+
+def _hung(hung: CannotTell) -> Finding:
+    probe = str(hung).partition(":")[0]
+    return Finding(
+        f"the probe {hung}",
+        f"look at the node by hand: what `{probe}` asks for hangs there (a stale network mount, a driver or a daemon "
+        "that does not answer)",
+        node=hung.node,
+        expected="an answer in time",
+        observed=str(hung),
     )
 
 
-def _hung(reason: str, told: set[str]) -> list[Finding]:
-    if reason in told:
-        return []
-    told.add(reason)
-    probe = reason.partition(":")[0]
-    return [
-        Finding(
-            f"the probe {reason}",
-            f"run `qnext-provision facts` or look at the node by hand: what {probe} asks for hangs there "
-            "(a stale network mount, a driver or a daemon that does not answer)",
-            expected="an answer in time",
-            observed=reason,
-        )
-    ]
+def _refused(error: RemoteError) -> Finding:
+    return Finding(
+        f"the node could not be looked at: {error.message}",
+        error.hint or "the run directory holds what the node answered",
+        node=error.node,
+        observed=error.message,
+    )
 
 
 def _unforeseen(spec: CheckSpec, reason: str) -> Finding:
     return Finding(
         f"could not be checked: {reason}",
         f"the run directory holds what the node answered; to go on without this check: qnext.checks.{spec.name}: off",
+        observed=reason,
         level="warn",
     )
 

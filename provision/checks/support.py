@@ -5,10 +5,11 @@ One cause gives one finding. A node without docker is told so once, by the check
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from provision.accel.ascend.npu_smi import Die
+from provision.checks.base import Finding
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci, DavinciValue
 from provision.facts.docker import Docker, DockerValue
@@ -28,10 +29,11 @@ class Skip(Exception):
 
 
 class CannotTell(Exception):
-    """The node could not be looked at: a probe hung or failed. Reported once a node for all checks that need it."""
+    """The node could not be looked at: a probe hung. Reported once a node for all checks that need it."""
 
-    def __init__(self, probe: str, why: str) -> None:
+    def __init__(self, probe: str, why: str, node: str = "") -> None:
         super().__init__(f"{probe}: {why}")
+        self.node = node
 
 
 class Observed(Protocol):
@@ -49,8 +51,22 @@ def look(node: Node, fact: Fact[V]) -> V:
     value = node.get(fact)
     hung = hanging(value.problems)
     if hung:
-        raise CannotTell(fact.name, hung)
+        raise CannotTell(fact.name, hung, node.name)
     return value
+
+
+def per_node(cluster: Cluster, check: Callable[[Node], Iterable[Finding]]) -> Iterator[Finding]:
+    """A check of each node that needs to know of the others. A node that can't be judged doesn't keep back the rest."""
+    hung: CannotTell | None = None
+    for node in cluster.nodes:
+        try:
+            yield from check(node)
+        except Skip:
+            continue
+        except CannotTell as cannot:
+            hung = hung or cannot
+    if hung:
+        raise hung
 
 
 def hanging(problems: Sequence[str]) -> str:

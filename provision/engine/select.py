@@ -9,7 +9,6 @@ from typing import TypeVar
 from provision.engine.grammar import Play, Task
 
 T = TypeVar("T")
-SPECIAL_TAGS = ("always", "never")
 
 
 def batches(nodes: Sequence[T], serial: Sequence[int | str]) -> Iterator[Sequence[T]]:
@@ -35,8 +34,12 @@ def tagged(play: Play, task: Task, tags: Iterable[str], skip_tags: Iterable[str]
 
     ``always``, ``never``, ``all``, ``tagged`` and ``untagged`` are special, as in Ansible.
     """
-    own = {*play.tags, *task.tags}
-    return _wanted(own, set(tags)) and not _skipped(own, set(skip_tags))
+    return wanted({*play.tags, *task.tags}, set(tags), set(skip_tags))
+
+
+def wanted(own: set[str], tags: set[str], skip: set[str]) -> bool:
+    """The same for a task's ``own`` tags."""
+    return _wanted(own, tags) and not _skipped(own, skip)
 
 
 def _wanted(own: set[str], tags: set[str]) -> bool:

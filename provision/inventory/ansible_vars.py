@@ -101,7 +101,7 @@ class _Reader:
         if value is None or value == "":
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self._error(name, f"expected a text, not {describe(value)}")
+            raise self._error(name, f"expected a text, not {describe(unlazy(value))}")
         return str(value)
 
     def boolean(self, names: tuple[str, ...]) -> bool | None:
@@ -112,7 +112,7 @@ class _Reader:
             return None
         if word in _YES | _NO:
             return word in _YES
-        raise self._error(name, f"expected true or false, not {describe(value)}")
+        raise self._error(name, f"expected true or false, not {describe(unlazy(value))}")
 
     def secret(self, names: tuple[str, ...]) -> Secret | None:
         name, value = self._find(names)

@@ -4,6 +4,10 @@
 ansible-core 2.17 to 2.21 (plugins/inventory/yaml.py, inventory/data.py, plugins/vars/host_group_vars.py), except that
 what Ansible skips with a warning (an unexpected key, a section that is no mapping) is an error here: one typo later a
 node would silently be missing from the cluster.
+
+Hosts are in Ansible's order: those of ``all`` first, then those of its groups, level by level. Where several groups
+of one level have children, Ansible takes their children in no particular order (it keeps sets); here it is the
+file's.
 """
 
 from __future__ import annotations

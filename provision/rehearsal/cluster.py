@@ -66,7 +66,9 @@ class NodeStatus:
     execs: int
 
 
-def up(folder: Path, nodes: int = 2, hardware: str = "a3", *, port: int = PORT, cluster: str = "rehearsal") -> ClusterInfo:
+def up(
+    folder: Path, nodes: int = 2, hardware: str = "a3", *, port: int = PORT, cluster: str = "rehearsal"
+) -> ClusterInfo:
     """Make a cluster in ``folder`` and start it in the background; returns when every node accepts connections.
 
     A cluster that runs there already is left as it is. Raises ``UsageError`` for a folder in use by something else, or
@@ -186,7 +188,12 @@ def _write_keys(folder: Path, nodes: list[Node], port: int) -> None:
     import asyncssh
 
     lines = []
-    for name in ("id_ed25519", "stranger_ed25519", *(f"host_{n.name}" for n in nodes), *(f"host_{n.name}_other" for n in nodes)):
+    for name in (
+        "id_ed25519",
+        "stranger_ed25519",
+        *(f"host_{n.name}" for n in nodes),
+        *(f"host_{n.name}_other" for n in nodes),
+    ):
         key = asyncssh.generate_private_key("ssh-ed25519", comment=f"qnext-rehearsal-{name}")
         path = folder / "keys" / name
         path.touch(mode=0o600)

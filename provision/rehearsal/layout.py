@@ -200,7 +200,9 @@ def _meminfo(total: int) -> str:
 def _cpuinfo(node: Node) -> str:
     if node.is_npu:
         one = "processor\t: {n}\nBogoMIPS\t: 200.00\nFeatures\t: fp asimd evtstrm aes sha1 sha2 crc32 atomics\n"
-        one += "CPU implementer\t: 0x48\nCPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: 0xd02\nCPU revision\t: 0\n\n"
+        one += (
+            "CPU implementer\t: 0x48\nCPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: 0xd02\nCPU revision\t: 0\n\n"
+        )
     else:
         one = "processor\t: {n}\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R) Platinum 8480+\n\n"
     return "".join(one.format(n=n) for n in range(_cpus(node)))

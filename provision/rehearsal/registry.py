@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-_REPOSITORIES = ("quay.io/ascend/vllm-ascend", "quay.nju.edu.cn/ascend/vllm-ascend", "m.daocloud.io/quay.io/ascend/vllm-ascend")
+_REPOSITORIES = (
+    "quay.io/ascend/vllm-ascend",
+    "quay.nju.edu.cn/ascend/vllm-ascend",
+    "m.daocloud.io/quay.io/ascend/vllm-ascend",
+)
 _RELEASES = ("v0.13.0", "v0.16.0rc1", "v0.18.0", "v0.23.0")
 _SUFFIXES = {"": "ascend910b1", "-a3": "ascend910_9391", "-openeuler": "ascend910b1", "-a3-openeuler": "ascend910_9391"}
 _CPU = ("quay.io/rehearsal/vllm-cpu", "v0.18.0")

@@ -23,9 +23,7 @@ MAPPED_PROC = (
 """Entries of /proc that a node has of its own. Process folders stay real, except that a glob over them sees the node's
 containers only, and that control groups are those of the node (they name the container)."""
 
-MAPPED_TOPS = (
-    "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|sbin|share|srv|sys|tmp|var|weights|workspace"
-)
+MAPPED_TOPS = "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|sbin|share|srv|sys|tmp|var|weights|workspace"
 """Folders of the root that are the node's own."""
 
 _END = r"(?![A-Za-z0-9_.-])"

@@ -257,7 +257,7 @@ class _Command:
             except asyncssh.SignalReceived as received:
                 self._signal(process, received.signal)
                 continue
-            except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged, asyncssh.SoftEOFReceived):
+            except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
                 continue
             if not data:
                 break

@@ -65,7 +65,7 @@ _GENERATION = {"bos_token_id": 151643, "do_sample": True, "eos_token_id": [15164
                "temperature": 0.7, "top_k": 20, "top_p": 0.8, "transformers_version": "4.57.0.dev0"}  # fmt: skip
 _TOKENIZER_CONFIG = {"add_prefix_space": False, "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
                      "model_max_length": 1010000, "tokenizer_class": "Qwen2Tokenizer"}  # fmt: skip
-_TOKENIZER = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": {"type": "NFC"},
+_TOKENIZER: dict[str, object] = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": {"type": "NFC"},
               "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}  # fmt: skip
 
 _Tensor = tuple[str, tuple[int, ...]]
@@ -102,7 +102,9 @@ def _tensors() -> Iterator[_Tensor]:
         yield f"{prefix}.post_attention_layernorm.weight", (HIDDEN,)
         yield f"{prefix}.mlp.gate.weight", (EXPERTS, HIDDEN)
         yield from _experts(f"{prefix}.mlp")
-        yield from _full_attention(f"{prefix}.self_attn") if layer % 4 == 3 else _linear_attention(f"{prefix}.linear_attn")
+        yield from (
+            _full_attention(f"{prefix}.self_attn") if layer % 4 == 3 else _linear_attention(f"{prefix}.linear_attn")
+        )
     yield from _experts("mtp.layers.0.mlp")
     yield "mtp.fc.weight", (HIDDEN, 2 * HIDDEN)
     yield "model.norm.weight", (HIDDEN,)

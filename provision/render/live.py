@@ -49,7 +49,7 @@ _LEAST_ROWS = 3
 class _Doing:
     """What the run is doing now: for the display."""
 
-    play: str = ""
+    play: str = "connecting"
     task: str = ""
     since: float = 0.0
     states: dict[str, str] = field(default_factory=dict)
@@ -100,21 +100,21 @@ class Live:
             case TaskEnded():
                 doing.states.pop(event.node, None)
             case PlayEnded():
-                self._doing = _Doing()
+                self._doing = _Doing(play=event.play)
 
     # ---- the display
 
     def rows(self, width: int, height: int) -> Iterator[Text]:
         """What is under way, in at most ``height`` rows of ``width``."""
         doing, moment = self._doing, clock.monotonic()
-        head = f"{doing.play or 'connecting'}" + (f": {doing.task}" if doing.task else "")
+        head = doing.play + (f": {doing.task}" if doing.task else "")
         since = f", {duration(moment - doing.since)}" if doing.task else ""
         yield _fitting(f"{_spinner(moment)} {head}{since} (run {duration(moment - self._started)})", width, "bold")
-        groups = [(state, nodes) for state, nodes in grouped(doing.states.items())]
+        groups = grouped(list(doing.states.items()))
         room = max(height, _LEAST_ROWS) - 2
         for state, nodes in groups[:room]:
             names = fold(node for node in nodes if node)
-            yield _fitting("    " + ": ".join(part for part in (names, state or "under way") if part), width)
+            yield _fitting("    " + ": ".join(part for part in (state or "under way", names) if part), width)
         if len(groups) > room:
             hidden = sum(len(nodes) for _, nodes in groups[room:])
             yield _fitting(f"    and {hidden} more nodes", width, "dim")

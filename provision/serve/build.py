@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from provision.inventory.model import Settings
 from provision.serve import argv
@@ -15,14 +16,18 @@ from provision.serve.topologies.base import Seat, topology
 
 _WILDCARDS = ("0.0.0.0", "::", "")
 
+FINAL = frozenset({"S01", "S02", "S03", "S06", "S08"})
+"""Rules whose breach leaves nothing to compute. Failures by other rules an operator may lower by ``qnext.checks``."""
+
 
 def build_plan(settings_by_site: Sequence[tuple[Site, Settings]], *, shape: ModelShape | None = None) -> LaunchPlan:
     """The plan for these sites, the first being the head. Pure: the same input gives the same plan.
 
-    ``shape``: what the weights' config.json says, where it has been read. Raises ``LayoutError`` where the layout
+    ``shape``: what the weights' config.json says, where it has been read. Failures that ``qnext.checks`` lowers are
+    warnings of the plan. Raises ``LayoutError`` where the layout
     cannot work (its ``others`` are further reasons), ``ConfigError`` for an unknown profile."""
     layout = layout_of(settings_by_site, shape)
-    violations = judge(layout)
+    violations = [_lowered(violation, layout.head) for violation in judge(layout, placed=True)]
     error = layout_error(violations)
     if error:
         raise error
@@ -43,6 +48,14 @@ def build_plan(settings_by_site: Sequence[tuple[Site, Settings]], *, shape: Mode
         engines=layout.dp,
         warnings=tuple(_warning(v) for v in violations if v.severity == "warn"),
     )
+
+
+def _lowered(violation: Violation, settings: Settings) -> Violation:
+    """The violation as a warning where the operator says that its rule is not to stop them."""
+    level = settings.checks.get(violation.code, settings.checks.get("layout", "fail"))
+    if level == "fail" or violation.code in FINAL:
+        return violation
+    return replace(violation, severity="warn")
 
 
 def endpoint(layout: Layout) -> str:

@@ -35,9 +35,10 @@ def lint(
     return judge(layout_of(settings_by_site, shape))
 
 
-def judge(layout: Layout) -> tuple[Violation, ...]:
-    """All violations of a layout, failures first; where a remedy is another layout, the valid ones are named."""
-    found = list(dict.fromkeys(_violations(layout)))
+def judge(layout: Layout, *, placed: bool = False) -> tuple[Violation, ...]:
+    """All violations of a layout, failures first; where a remedy is another layout, the valid ones are named.
+    ``placed``: the sites are final, so their addresses are judged too."""
+    found = list(dict.fromkeys(_violations(layout, (*nodes.ADDRESS_RULES, *RULES) if placed else RULES)))
     if any(not violation.remedy for violation in found):
         remedy = _remedy(layout)
         found = [violation if violation.remedy else replace(violation, remedy=remedy) for violation in found]
@@ -72,9 +73,9 @@ def describe(layout: Layout) -> str:
     return f"{layout.topology} with {' and '.join(sizes)}"
 
 
-def _violations(layout: Layout) -> Iterator[Violation]:
+def _violations(layout: Layout, rules: Sequence[Rule]) -> Iterator[Violation]:
     yield from topology(layout.topology).violations(layout)
-    for rule in RULES:
+    for rule in rules:
         yield from rule(layout)
 
 

@@ -128,8 +128,6 @@ def docker_options(
         *(("--label", f"qnext.{key}={value}") for key, value in labels(plan, process).items()),
         ("--net=host",),
         (f"--shm-size={settings.install.shm_size}",),
-        ("--ulimit", "memlock=-1"),
-        ("--ulimit", "nofile=1048576:1048576"),
         ("--log-driver=json-file",),
         ("--log-opt", "max-size=100m"),
         ("--log-opt", "max-file=5"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.diagnose.first_cause import ProcessLog, first_cause
@@ -79,6 +79,7 @@ def test_recorded_logs(name: str) -> None:
     assert (found.id if found else None) == SAMPLE_CAUSES[name]
 
 
+@settings(database=None)
 @given(st.lists(st.tuples(st.text(), st.none() | st.integers(0, 255)), max_size=3))
 def test_no_text_breaks_it(logs: list[tuple[str, int | None]]) -> None:
     first_cause([ProcessLog("n", f"p{i}", text, code) for i, (text, code) in enumerate(logs)])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.diagnose.logline import parse, shown_time
@@ -41,6 +41,7 @@ def test_a_line_without_time_has_the_one_before_it() -> None:
     assert [shown_time(line.at)[-1] for line in lines] == ["1", "1", "1", "5"]
 
 
+@settings(database=None)
 @given(st.text())
 def test_no_text_breaks_it(text: str) -> None:
     assert len(list(parse(text))) == len(text.splitlines())

@@ -20,7 +20,14 @@ from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-INTERNAL = {"ansible_facts", "ansible_playbook_python", "ansible_config_file", "ansible_version", "playbook_dir", "groups"}
+INTERNAL = {
+    "ansible_facts",
+    "ansible_playbook_python",
+    "ansible_config_file",
+    "ansible_version",
+    "playbook_dir",
+    "groups",
+}
 
 
 def listed(path: str) -> dict[str, Any]:

@@ -181,8 +181,8 @@ def test_what_depth_means() -> None:
         "inner": 2,
         "beta": 1,
         "empty": 1,
-        "words": 1,
-        "deeper": 2,
+        "words": 3,
+        "deeper": 4,
     }
 
 

@@ -26,11 +26,11 @@ GOOD = {
 }
 
 BAD = {
-    "n[1]": "written [begin:end]",
-    "n[]": "written [begin:end]",
-    "n[1:2:3:4]": "written [begin:end]",
+    "n[1]": "a range is written",
+    "n[]": "a range is written",
+    "n[1:2:3:4]": "a range is written",
     "n[1:]": "has no end",
-    "n[01:100]": r"equally long: \[01:100\]|equally long",
+    "n[01:100]": "equally long",
     "n[5:1]": "begin before it ends",
     "n[c:a]": "begin before it ends",
     "n[1:z]": "'z' is no number",
@@ -55,7 +55,9 @@ def test_what_is_no_range_says_why(pattern: str) -> None:
         expand(pattern)
 
 
-@pytest.mark.parametrize("text", ["n", "n:22", "n[1:2]", "a.b.c", "192.0.2.1", "2001:db8::1", "[2001:db8::1]:22", "n_1-x"])
+@pytest.mark.parametrize(
+    "text", ["n", "n:22", "n[1:2]", "a.b.c", "192.0.2.1", "2001:db8::1", "[2001:db8::1]:22", "n_1-x"]
+)
 def test_addresses(text: str) -> None:
     assert is_address(text)
 

@@ -438,6 +438,9 @@ class Cluster:
             "model": {"path": f"{WEIGHTS}/Qwen3-Next-Tiny", "served_name": "qwen3-next-tiny"},
             "serve": {"port": 8000, "max_model_len": 1024, "engine_args": {"enforce-eager": True}},
         }
+        if qnext.get("hardware", "cpu") != "cpu":
+            serving = {"env": {"VLLM_CPU_KVCACHE_SPACE": "1"}}  # else vLLM asks for 92% of the memory
+            defaults = merged(defaults, {"serve": serving})
         variables: dict[str, object] = {
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(self.key),

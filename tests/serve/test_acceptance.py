@@ -1,7 +1,7 @@
-"""Upstream's own multi-node and Qwen3-Next configurations: for the same cluster we make the same command and environment.
+"""Upstream's own multi-node and Qwen3-Next configurations: for the same cluster, the same command and environment.
 
-The scripts are read in place. Left aside is only what a launcher adds or computes: addresses and interfaces, the port of a
-headless process (vLLM ignores it), a start rank of 0 on the head (the same as none), sizes of 1, and the served name.
+The scripts are read in place. Left aside is only what a launcher adds or computes: addresses and interfaces, the port
+of a headless process (vLLM ignores it), a start rank of 0 on the head (the same as none), sizes of 1, the served name.
 """
 
 from __future__ import annotations

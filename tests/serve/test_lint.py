@@ -98,14 +98,17 @@ def test_nodes_must_have_addresses_of_their_own() -> None:
         (replace(second, address="fe80::1"), "is no IPv4 address"),
         (replace(second, address=first.address), "have the same data address"),
     ]:
-        found = lint([(first, given), (bad, given)])
-        assert [violation.code for violation in found] == ["S01"]
-        assert text in found[0].reason
+        with pytest.raises(LayoutError, match=r"^S01: ") as refused:
+            build_plan([(first, given), (bad, given)])
+        assert text in str(refused.value)
+        assert "data_address" in refused.value.hint
+        assert lint([(first, given), (bad, given)]) == ()
 
 
 def test_one_node_needs_no_address() -> None:
     given = settings("cpu")
-    assert lint([(replace(site, address=""), given) for site in sites("cpu")]) == ()
+    plan = build_plan([(replace(site, address=""), given) for site in sites("cpu")])
+    assert plan.endpoint == "http://node1:8000"
 
 
 def test_nodes_agree_on_what_the_layout_is_made_of() -> None:
@@ -140,3 +143,13 @@ def test_an_unknown_profile_is_an_error_with_a_suggestion() -> None:
 def test_failures_come_first() -> None:
     given = settings(tensor_parallel_size=32, env={"HF_TOKEN": "x"})
     assert [violation.severity for violation in judge(layout_of(pairs(given)))] == ["fail", "warn"]
+
+
+def test_an_operator_may_lower_a_rule_of_judgement_but_not_of_arithmetic() -> None:
+    lowered = {"checks": {"S04": "warn", "S03": "off"}}
+    given = settings("atlas-800-a3", profile=QWEN3_NEXT, tensor_parallel_size=16).model_copy(update=lowered)
+    plan = build_plan(pairs(given))
+    assert plan.warnings[0].startswith("S04: tensor_parallel_size 16")
+    too_big = settings("atlas-800-a3", tensor_parallel_size=32).model_copy(update=lowered)
+    with pytest.raises(LayoutError, match=r"^S03"):
+        build_plan(pairs(too_big))

@@ -8,9 +8,8 @@ import pytest
 
 from provision.serve.releases import Release, parse_release
 
-ASCENDING = (
-    "0.7.3 0.7.3.post1 0.9.1rc1 0.9.1 0.10.2rc1 0.10.2 0.11.0rc0 0.11.0rc3 0.11.0 0.18.0 0.23.0rc1 0.23.0 1.0".split()
-)
+ASCENDING = ["0.7.3", "0.7.3.post1", "0.9.1rc1", "0.9.1", "0.10.2rc1", "0.10.2", "0.11.0rc0", "0.11.0rc3", "0.11.0"]
+ASCENDING += ["0.18.0", "0.23.0rc1", "0.23.0", "1.0"]
 
 
 def test_releases_are_ordered_as_they_came() -> None:

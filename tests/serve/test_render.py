@@ -1,4 +1,4 @@
-"""Launch scripts are run with a ``docker`` that records its words: what it gets is what the plan says, whatever the values."""
+"""Launch scripts are run with a ``docker`` that records its words: it gets what the plan says, whatever the values."""
 
 from __future__ import annotations
 

@@ -40,7 +40,11 @@ def _mount(path: str) -> str:
 def _table(node: Node, mounts: list[str], options: str) -> list[str]:
     inodes = "i" in options
     unit = 1 if inodes or "B1" in options or "block-size=1" in options else 1024
-    head = "Filesystem     Inodes IUsed IFree IUse% Mounted on" if inodes else "Filesystem     1024-blocks Used Available Capacity Mounted on"
+    head = (
+        "Filesystem     Inodes IUsed IFree IUse% Mounted on"
+        if inodes
+        else "Filesystem     1024-blocks Used Available Capacity Mounted on"
+    )
     lines = [head]
     for mount in mounts:
         device, total, free = _room(node, mount, inodes=inodes)

@@ -173,4 +173,3 @@ def conf(node: Node) -> str:
         values |= {"netdetect": f"29.{number_of(node)}.0.1", "gateway": f"29.{number_of(node)}.0.1"}
         lines += [f"{key}_{device}={value}" for key, value in {**values, "send_arp_status": "1"}.items()]
     return "\n".join(lines) + "\n"
-

@@ -9,7 +9,12 @@ from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import map_path, rewrite
 from provision.rehearsal.standins.docker.containers import CONTAINER
 
-VERSIONS = {"vllm": "0.18.0+empty", "vllm-ascend": "0.18.0", "triton-ascend": "3.2.0.dev20260322", "torch-npu": "2.9.0.post1"}
+VERSIONS = {
+    "vllm": "0.18.0+empty",
+    "vllm-ascend": "0.18.0",
+    "triton-ascend": "3.2.0.dev20260322",
+    "torch-npu": "2.9.0.post1",
+}
 _INTERACTIVE = (
     "bash: cannot set terminal process group (-1): Inappropriate ioctl for device\nbash: no job control in this shell\n"
 )
@@ -31,17 +36,16 @@ def filesystem() -> str:
 
 def _shell(argv: list[str]) -> int:
     """``bash -lic TEXT …``: the real sh, with the container's paths mapped; -i complains as without a terminal."""
-    letters = "".join(word[1:] for word in argv if word.startswith("-") and not word.startswith("--"))
-    words = [word for word in argv if not word.startswith("-")] if "c" in letters else argv
+    count = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    letters = "".join(word.lstrip("-") for word in argv[:count] if not word.startswith("--"))
+    words = argv[count:]
     root = filesystem()
     if "i" in letters:
         sys.stderr.write(_INTERACTIVE)
         sys.stderr.flush()
     if "c" in letters and words:
         os.execv("/bin/sh", ["/bin/sh", "-c", rewrite(words[0], root), *words[1:]])
-    files = [map_path(word, root) for word in words if not word.startswith("-")]
-    os.execv("/bin/sh", ["/bin/sh", *files])
-    return 126
+    os.execv("/bin/sh", ["/bin/sh", *(map_path(word, root) for word in words)])
 
 
 def _pip(argv: list[str]) -> int:
@@ -53,7 +57,10 @@ def _pip(argv: list[str]) -> int:
     if not found:
         sys.stderr.write(f"WARNING: Package(s) not found: {', '.join(wanted)}\n")
         return 1
-    blocks = [f"Name: {n.replace('-', '_')}\nVersion: {VERSIONS[n.replace('_', '-')]}\nLocation: /usr/local/lib/python3.11" for n in found]
+    blocks = [
+        f"Name: {n.replace('-', '_')}\nVersion: {VERSIONS[n.replace('_', '-')]}\nLocation: /usr/local/lib/python3.11"
+        for n in found
+    ]
     sys.stdout.write("\n---\n".join(blocks) + "\n")
     return 0
 

@@ -104,7 +104,7 @@ def _ip(node: Node, argv: list[str]) -> str | None:
     words = [word for word in argv if not word.startswith("-")]
     flags = {word for word in argv if word.startswith("-")}
     kind = words[0] if words else ""
-    device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""
+    device = _named(words)
     if kind and "address".startswith(kind):
         return "" if "-6" in flags else _addresses(node, device)
     if kind and "link".startswith(kind):
@@ -112,6 +112,14 @@ def _ip(node: Node, argv: list[str]) -> str | None:
     if kind and "route".startswith(kind):
         return _route(node, words)
     return None
+
+
+def _named(words: list[str]) -> str:
+    """The interface after ``dev``, or after ``show``; empty for all."""
+    for keyword in ("dev", "show", "list"):
+        if keyword in words[:-1] and words[words.index(keyword) + 1] != "dev":
+            return words[words.index(keyword) + 1]
+    return ""
 
 
 def _addresses(node: Node, device: str) -> str:
@@ -170,6 +178,6 @@ def proc_net_route(node: Node) -> str:
 def proc_net_dev() -> str:
     """The node's /proc/net/dev."""
     head = "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs drop|bytes    packets errs drop\n"
-    return head + "".join(f"{name:>6}: 8144 96 0 0 0 0 0 0 8144 96 0 0 0 0 0 0\n" for name in ("lo", INTERFACE, "docker0"))
-
-
+    return head + "".join(
+        f"{name:>6}: 8144 96 0 0 0 0 0 0 8144 96 0 0 0 0 0 0\n" for name in ("lo", INTERFACE, "docker0")
+    )

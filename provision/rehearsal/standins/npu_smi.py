@@ -49,7 +49,9 @@ def _answer(node: Node, argv: list[str]) -> str:
     if node.state.get("npu/driver") == "broken":
         raise _Refusal("dcmi model initialized failed, because the device is used. ret is -8020", 172)
     if argv[:1] != ["info"]:
-        raise _Refusal(f"Error parameter of {argv[0] if argv else ''}\nUsage: npu-smi <info|set|upgrade> [Options...]", 40)
+        raise _Refusal(
+            f"Error parameter of {argv[0] if argv else ''}\nUsage: npu-smi <info|set|upgrade> [Options...]", 40
+        )
     options = argv[1:]
     if not options:
         return _info(node)
@@ -75,7 +77,10 @@ def _info(node: Node) -> str:
         lines += _rows(node, die)
         same_card = index + 1 < len(found) and found[index + 1].card == die.card
         lines.append(_RULE if same_card else _DOUBLE)
-    lines += [_COLUMNS, "| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |"]
+    lines += [
+        _COLUMNS,
+        "| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |",
+    ]
     lines.append(_DOUBLE)
     for card in dict.fromkeys(die.card for die in found):
         lines += _processes(card, [die for die in found if die.card == card], held)

@@ -67,4 +67,3 @@ def _real(argv: list[str]) -> int:
         sys.stderr.write("sh: ps: not found\n")
         return 127
     os.execv(program, ["ps", *argv])
-    return 126

@@ -44,7 +44,6 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     else:
         _map_input(node)
         os.execv(REAL, [REAL, *options, *rest])
-    return 126
 
 
 def _options(argv: list[str]) -> tuple[list[str], list[str], bool]:

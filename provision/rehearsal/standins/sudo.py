@@ -29,7 +29,9 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     if not command:
         return 0 if flags & set("vklK") else 1
     become = values.get("u", "root")
-    environment = {**os.environ, **login_environment(node, become), "SUDO_USER": user()} if become != user() else {**os.environ}
+    environment = (
+        {**os.environ, **login_environment(node, become), "SUDO_USER": user()} if become != user() else {**os.environ}
+    )
     environment.pop("SSH_CONNECTION", None)
     environment[ME] = become
     return _exec(node, command, environment)

@@ -93,10 +93,7 @@ def _ranks(layout: Layout) -> str:
     return " x ".join(named) + (f" over {layout.nodes} nodes" if layout.nodes > 1 else "")
 
 
-RULES: tuple[Rule, ...] = (
-    addresses,
-    distinct_addresses,
-    enough_devices,
-    whole_modules,
-    idle_devices,
-)
+ADDRESS_RULES: tuple[Rule, ...] = (addresses, distinct_addresses)
+"""Rules for when the sites are final. Before a node is touched, its address may be unknown or a name that ssh uses."""
+
+RULES: tuple[Rule, ...] = (enough_devices, whole_modules, idle_devices)

@@ -64,8 +64,8 @@ def test_what_is_optional_is_left_out_where_it_is_missing() -> None:
             "version.info is a folder, not a file",
             "rmdir /usr/local/Ascend/driver/version.info",
         ),
-        (node(bin_npu_smi="missing"), f"{BIN} is missing", "install the Ascend driver"),
-        (node(bin_npu_smi="dir"), f"{BIN} is a folder, not a file", f"rmdir {BIN}"),
+        (node() | {BIN: "missing"}, f"{BIN} is missing", "install the Ascend driver"),
+        (node() | {BIN: "dir"}, f"{BIN} is a folder, not a file", f"rmdir {BIN}"),
         (node() | {BIN: "missing", SBIN: "dir"}, f"{SBIN} is a folder", f"rmdir {SBIN}"),
     ],
 )

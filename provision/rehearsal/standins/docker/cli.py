@@ -43,7 +43,9 @@ _COMMANDS = {
     "system df": system.disk_usage,
     "login": system.login,
 }
-_ALIASES = {"container": ("run", "create", "ps", "ls", "inspect", "logs", "stop", "kill", "rm", "wait", "start", "exec")}
+_ALIASES = {
+    "container": ("run", "create", "ps", "ls", "inspect", "logs", "stop", "kill", "rm", "wait", "start", "exec")
+}
 _SOCKET = "unix:///var/run/docker.sock"
 
 

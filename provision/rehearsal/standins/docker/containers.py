@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 
-from provision.clock import monotonic, now, sleep
-from provision.rehearsal.node import MARK, Node
-from provision.rehearsal.rewrite import map_path, unmap
+from provision.clock import monotonic, sleep
+from provision.rehearsal.node import HERE, MARK, Node
+from provision.rehearsal.rewrite import unmap
 from provision.rehearsal.standins.docker import images, mounts, view
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import Parsed, need_words, parse, table
@@ -30,10 +29,10 @@ _RUN = table(
     "--cpuset-cpus=", "--cpuset-mems=", "--gpus=", "--runtime=", "--pull=", "--platform=", "--add-host=", "--tmpfs=",
     "--group-add=", "--userns=", "--oom-score-adj=", "--pids-limit=", "--cidfile=", "--health-cmd=", "--no-healthcheck",
 )  # fmt: skip
-_EXEC = table(
-    "-d,--detach", "-i,--interactive", "-t,--tty", "--privileged", "-e,--env=", "-w,--workdir=", "-u,--user="
+_EXEC = table("-d,--detach", "-i,--interactive", "-t,--tty", "--privileged", "-e,--env=", "-w,--workdir=", "-u,--user=")
+_PS = table(
+    "-a,--all", "-q,--quiet", "--no-trunc", "-f,--filter=", "--format=", "-n,--last=", "-l,--latest", "-s,--size"
 )
-_PS = table("-a,--all", "-q,--quiet", "--no-trunc", "-f,--filter=", "--format=", "-n,--last=", "-l,--latest", "-s,--size")
 _INSPECT = table("-f,--format=", "-s,--size", "--type=")
 _LOGS = table("-f,--follow", "--since=", "--until=", "-n,--tail=", "-t,--timestamps", "--details")
 _STOP = table("-t,--time=", "--timeout=", "-s,--signal=")
@@ -147,7 +146,9 @@ def remove(node: Node, argv: list[str]) -> int:
     """Remove containers; running ones only with ``-f``."""
     parsed = parse(argv, _RM, command="rm")
     need_words(parsed, 1, "rm")
-    return _each(node, parsed.words, lambda container: _remove(container, force=parsed.has("force")), parsed.has("force"))
+    return _each(
+        node, parsed.words, lambda container: _remove(container, force=parsed.has("force")), parsed.has("force")
+    )
 
 
 def wait(node: Node, argv: list[str]) -> int:
@@ -256,7 +257,7 @@ def _config(node: Node, parsed: Parsed, image: Json, identity: str, name: str, f
 def _own_environment(node: Node, folder: str, name: str) -> dict[str, str]:
     """What makes the process find the container's commands and folders instead of the machine's."""
     return {"PATH": node.inside, "HOME": os.path.join(folder, "fs", "root"), "HOSTNAME": node.name, CONTAINER: folder,
-            MARK: node.cluster_folder, "TMPDIR": os.path.join(folder, "fs", "tmp"), "LANG": "C.UTF-8"}  # fmt: skip
+            MARK: node.cluster_folder, HERE: node.name, "TMPDIR": os.path.join(folder, "fs", "tmp"), "LANG": "C.UTF-8"}  # fmt: skip
 
 
 def _environment(parsed: Parsed, base: dict[str, str]) -> dict[str, str]:
@@ -288,7 +289,7 @@ def _begin(node: Node, container: Container) -> None:
     child = subprocess.Popen(
         [os.path.join(node.folder, "shim"), container.folder, str(report)],
         pass_fds=(report,), start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, env={MARK: node.cluster_folder, "PATH": node.inside},
+        stderr=subprocess.DEVNULL, env={MARK: node.cluster_folder, HERE: node.name, "PATH": node.inside},
     )  # fmt: skip
     os.close(report)
     started = os.read(receive, 1)

@@ -95,7 +95,9 @@ def _next(rest: list[str], word: str, command: str) -> str:
 
 def _usage(message: str, command: str) -> DockerError:
     exit = 125 if command == "run" else 1 if command == "exec" else 125
-    return DockerError(f"{message}\n\nUsage:  docker {command} [OPTIONS]\n\nRun 'docker {command} --help' for more information", exit)
+    return DockerError(
+        f"{message}\n\nUsage:  docker {command} [OPTIONS]\n\nRun 'docker {command} --help' for more information", exit
+    )
 
 
 def need_words(parsed: Parsed, count: int, command: str, *, exactly: bool = False) -> None:

@@ -80,5 +80,5 @@ def _mount(word: str, node: Node) -> str:
     if fields.get("type", "volume") != "bind" or not source or not target:
         raise DockerError(f'invalid argument "{word}" for "--mount" flag: only bind mounts are rehearsed', 125)
     if not os.path.exists(map_path(source, node.root)):
-        raise DaemonError(f"invalid mount config for type \"bind\": bind source path does not exist: {source}")
+        raise DaemonError(f'invalid mount config for type "bind": bind source path does not exist: {source}')
     return f"{source}:{target}" + (":ro" if "readonly" in fields or "ro" in fields else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 from provision.rehearsal.standins.docker.errors import DockerError
 
@@ -65,7 +66,7 @@ def _pipeline(expression: str, dot: object, top: object) -> object:
 
 
 def _call(word: str, arguments: list[object], dot: object, top: object) -> object:
-    functions = {"json": _json, "index": _index, "len": _len, "join": _join, "println": _println, "print": _print,
+    functions: dict[str, Callable[..., object]] = {"json": _json, "index": _index, "len": _len, "join": _join, "println": _println, "print": _print,
                  "printf": _printf, "lower": _lower, "upper": _upper, "split": _split, "eq": _eq, "ne": _ne,
                  "not": _not, "or": _or, "and": _and}  # fmt: skip
     if word == ".Label" and arguments:

@@ -9,40 +9,13 @@ from typing import NoReturn
 
 _TRUE = "true"
 
-_INTEGERS = (
-    "port tensor-parallel-size pipeline-parallel-size data-parallel-size data-parallel-size-local data-parallel-start-rank "
-    "data-parallel-rank data-parallel-rpc-port nnodes node-rank master-port max-num-seqs seed api-server-count block-size "
-    "max-logprobs prefill-context-parallel-size decode-context-parallel-size max-num-partial-prefills max-parallel-loading-workers "
-    "stream-interval max-log-len num-lookahead-slots long-prefill-token-threshold max-num-active-loras"
-).split()
-_SIZES = "max-model-len max-num-batched-tokens max-seq-len-to-capture".split()
-_FLOATS = "gpu-memory-utilization swap-space cpu-offload-gb".split()
-_JSON = (
-    "additional-config speculative-config kv-transfer-config hf-overrides override-generation-config limit-mm-per-prompt "
-    "model-loader-extra-config eplb-config rope-scaling mm-processor-kwargs default-chat-template-kwargs kv-events-config "
-    "structured-outputs-config pooler-config profiler-config attention-config kernel-config reasoning-config ec-transfer-config "
-    "media-io-kwargs"
-).split()
-_TEXTS = (
-    "host model tokenizer data-parallel-address data-parallel-backend master-addr distributed-executor-backend dtype quantization "
-    "load-format download-dir revision tokenizer-mode kv-cache-dtype compilation-config chat-template response-role "
-    "tool-call-parser reasoning-parser uvicorn-log-level ssl-keyfile ssl-certfile generation-config hf-token "
-    "mamba-cache-mode mamba-cache-dtype mamba-ssm-cache-dtype prefix-caching-hash-algo scheduling-policy "
-    "served-model-name-prefix all2all-backend expert-placement-strategy root-path worker-cls worker-extension-cls "
-    "config chat-template-content-format runner convert task model-impl logits-processors hf-config-path "
-    "performance-mode optimization-level guided-decoding-backend"
-).split()
-_SWITCHES = (
-    "enable-expert-parallel trust-remote-code headless enforce-eager async-scheduling enable-prefix-caching "
-    "enable-chunked-prefill data-parallel-hybrid-lb data-parallel-external-lb enable-eplb disable-hybrid-kv-cache-manager "
-    "enable-auto-tool-choice disable-log-requests enable-log-requests disable-log-stats skip-tokenizer-init "
-    "enable-sleep-mode disable-uvicorn-access-log enable-request-id-headers enable-lora enable-prompt-embeds "
-    "enable-server-load-tracking disable-frontend-multiprocessing enable-prompt-tokens-details disable-sliding-window "
-    "disable-cascade-attn disable-custom-all-reduce calculate-kv-scales return-tokens-as-token-ids enable-dbo "
-    "disable-mm-preprocessor-cache allow-credentials enable-force-include-usage enable-log-outputs language-model-only "
-    "enable-return-routed-experts enable-flashinfer-autotune"
-).split()
-_LISTS = "served-model-name api-key allowed-origins middleware lora-modules cudagraph-capture-sizes".split()
+_INTEGERS = ["port", "tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size", "data-parallel-size-local", "data-parallel-start-rank", "data-parallel-rank", "data-parallel-rpc-port", "nnodes", "node-rank", "master-port", "max-num-seqs", "seed", "api-server-count", "block-size", "max-logprobs", "prefill-context-parallel-size", "decode-context-parallel-size", "max-num-partial-prefills", "max-parallel-loading-workers", "stream-interval", "max-log-len", "num-lookahead-slots", "long-prefill-token-threshold", "max-num-active-loras"]
+_SIZES = ["max-model-len", "max-num-batched-tokens", "max-seq-len-to-capture"]
+_FLOATS = ["gpu-memory-utilization", "swap-space", "cpu-offload-gb"]
+_JSON = ["additional-config", "speculative-config", "kv-transfer-config", "hf-overrides", "override-generation-config", "limit-mm-per-prompt", "model-loader-extra-config", "eplb-config", "rope-scaling", "mm-processor-kwargs", "default-chat-template-kwargs", "kv-events-config", "structured-outputs-config", "pooler-config", "profiler-config", "attention-config", "kernel-config", "reasoning-config", "ec-transfer-config", "media-io-kwargs"]
+_TEXTS = ["host", "model", "tokenizer", "data-parallel-address", "data-parallel-backend", "master-addr", "distributed-executor-backend", "dtype", "quantization", "load-format", "download-dir", "revision", "tokenizer-mode", "kv-cache-dtype", "compilation-config", "chat-template", "response-role", "tool-call-parser", "reasoning-parser", "uvicorn-log-level", "ssl-keyfile", "ssl-certfile", "generation-config", "hf-token", "mamba-cache-mode", "mamba-cache-dtype", "mamba-ssm-cache-dtype", "prefix-caching-hash-algo", "scheduling-policy", "served-model-name-prefix", "all2all-backend", "expert-placement-strategy", "root-path", "worker-cls", "worker-extension-cls", "config", "chat-template-content-format", "runner", "convert", "task", "model-impl", "logits-processors", "hf-config-path", "performance-mode", "optimization-level", "guided-decoding-backend"]
+_SWITCHES = ["enable-expert-parallel", "trust-remote-code", "headless", "enforce-eager", "async-scheduling", "enable-prefix-caching", "enable-chunked-prefill", "data-parallel-hybrid-lb", "data-parallel-external-lb", "enable-eplb", "disable-hybrid-kv-cache-manager", "enable-auto-tool-choice", "disable-log-requests", "enable-log-requests", "disable-log-stats", "skip-tokenizer-init", "enable-sleep-mode", "disable-uvicorn-access-log", "enable-request-id-headers", "enable-lora", "enable-prompt-embeds", "enable-server-load-tracking", "disable-frontend-multiprocessing", "enable-prompt-tokens-details", "disable-sliding-window", "disable-cascade-attn", "disable-custom-all-reduce", "calculate-kv-scales", "return-tokens-as-token-ids", "enable-dbo", "disable-mm-preprocessor-cache", "allow-credentials", "enable-force-include-usage", "enable-log-outputs", "language-model-only", "enable-return-routed-experts", "enable-flashinfer-autotune"]
+_LISTS = ["served-model-name", "api-key", "allowed-origins", "middleware", "lora-modules", "cudagraph-capture-sizes"]
 _SHORT = {
     "-tp": "tensor-parallel-size", "-pp": "pipeline-parallel-size", "-dp": "data-parallel-size",
     "-dpl": "data-parallel-size-local", "-dpr": "data-parallel-start-rank", "-dpn": "data-parallel-rank",

@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 from time import localtime, strftime
+from typing import TextIO
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def info(who: str, where: str, text: str) -> None:
@@ -47,13 +48,9 @@ def bare_traceback(frames: list[str], last: str) -> None:
     plain("\n".join(["Traceback (most recent call last):", *(f"  File {frame}" for frame in frames), last]))
 
 
-def _write(stream: object, who: str, level: str, where: str, text: str) -> None:
+def _write(stream: TextIO, who: str, level: str, where: str, text: str) -> None:
     prefix = f"({who} pid={os.getpid()}) " if who else ""
     line = f"{prefix}{level} {strftime('%m-%d %H:%M:%S', localtime())} [{where}] {text}\n"
     with _lock:
-        if stream is sys.stderr:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-        else:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+        stream.write(line)
+        stream.flush()

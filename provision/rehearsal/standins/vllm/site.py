@@ -76,7 +76,9 @@ class Site:
     def engines(self) -> list[int]:
         """Data-parallel ranks of this process."""
         default = 1 if self.arguments.has("data-parallel-rank") else self.dp
-        return list(range(self.start_rank, self.start_rank + self.arguments.number("data-parallel-size-local", default)))
+        return list(
+            range(self.start_rank, self.start_rank + self.arguments.number("data-parallel-size-local", default))
+        )
 
     @property
     def local_ranks(self) -> int:
@@ -150,7 +152,7 @@ class Site:
         wanted = self.arguments.fraction("gpu-memory-utilization", 0.9)
         for die in npu.dies(self.node):
             free = (npu.HBM - die.used) / 1024
-            if die.number in dies and free < wanted * npu.HBM / 1024 * 0.985 - 2.5:
+            if die.number in dies and free < wanted * npu.HBM / 1024:
                 raise StartFailed(
                     f"ValueError: Free memory on device ({free:.2f}/{npu.HBM / 1024:.2f} GiB) on startup is less than desired "
                     f"GPU memory utilization ({wanted}, {wanted * npu.HBM / 1024:.2f} GiB). Decrease GPU memory utilization "
@@ -280,4 +282,5 @@ def _expected_size(path: str) -> int:
     with open(path, "rb") as file:
         size = struct.unpack("<Q", file.read(8))[0]
         header = json.loads(file.read(size))
-    return 8 + size + max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+    ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+    return 8 + int(size) + max(ends, default=0)

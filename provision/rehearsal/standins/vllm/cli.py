@@ -1,0 +1,23 @@
+"""The ``vllm`` command of a container: ``serve``, ``--version``, ``bench serve``."""
+
+from __future__ import annotations
+
+import sys
+
+from provision.rehearsal.node import Node
+from provision.rehearsal.standins.inside import VERSIONS
+
+_USAGE = "usage: vllm [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ..."
+
+
+def main(node: Node, name: str, argv: list[str]) -> int:
+    """Run one vllm command."""
+    if argv[:1] in (["--version"], ["-v"]):
+        sys.stdout.write(VERSIONS["vllm"] + "\n")
+        return 0
+    if argv[:1] == ["serve"]:
+        from provision.rehearsal.standins.vllm.serve import serve
+
+        return serve(node, argv[1:])
+    sys.stderr.write(f"{_USAGE}\nvllm: error: argument subparser: invalid choice: {' '.join(argv[:1])!r}\n")
+    return 2

@@ -1,0 +1,163 @@
+"""The engines behind an API: requests go round, counters grow only where tokens were generated, and engines die."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from provision.clock import sleep
+from provision.rehearsal.standins.vllm import log
+from provision.rehearsal.standins.vllm.group import Head
+from provision.rehearsal.state import State
+
+_TOKENS_PER_SECOND = 1000.0
+_COLLECTIVE_SECONDS = 2.0
+_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+
+
+class EngineDeadError(Exception):
+    """The engine of this server is dead."""
+
+    def __init__(self) -> None:
+        super().__init__(_DEAD)
+
+
+class Engines:
+    """All data-parallel engines of a deployment, as its API server sees them.
+
+    ``lockstep``: engines of a mixture of experts generate together, so that one lost engine stops all.
+    """
+
+    def __init__(self, count: int, state: State, head: Head | None, *, lockstep: bool, one_engine: bool) -> None:
+        self._count = count
+        self._state = state
+        self._head = head
+        self._lockstep = lockstep
+        self._one_engine = one_engine
+        self._lock = threading.Lock()
+        self._next = 0
+        self._generated = [0] * count
+        self._prompted = [0] * count
+        self._finished = [0] * count
+        self._busy = [0] * count
+        self.reported_dead = False
+
+    @property
+    def running(self) -> int:
+        return sum(self._busy)
+
+    @contextmanager
+    def request(self, prompt_tokens: int) -> Iterator[Request]:
+        """A request on the engine whose turn it is."""
+        with self._lock:
+            engine = self._next % self._count
+            self._next += 1
+            self._busy[engine] += 1
+            self._prompted[engine] += prompt_tokens
+        try:
+            yield Request(self, engine)
+            self._finished[engine] += 1
+        finally:
+            with self._lock:
+                self._busy[engine] -= 1
+
+    def step(self, engine: int) -> None:
+        """One token. Raises ``EngineDeadError``."""
+        if self._state.get("vllm/die_at_first_token"):
+            self._die_quietly()
+        self._hang_where_silent(engine)
+        if self._head is not None:
+            self._step_remote(engine, self._head)
+        with self._lock:
+            self._generated[engine] += 1
+
+    @property
+    def pause(self) -> float:
+        """Seconds that a token takes."""
+        return 1.0 / max(1.0, self._state.number("vllm/tokens_per_second", _TOKENS_PER_SECOND))
+
+    def metrics(self, model: str) -> str:
+        """Prometheus text, a sample an engine."""
+        series: dict[str, tuple[str, str, Sequence[float]]] = {
+            "num_requests_running": ("gauge", "Number of requests in model execution batches.", self._busy),
+            "num_requests_waiting": ("gauge", "Number of requests waiting to be processed.", [0] * self._count),
+            "kv_cache_usage_perc": ("gauge", "KV-cache usage. 1 means 100 percent usage.", [0.0] * self._count),
+            "prompt_tokens_total": ("counter", "Number of prefill tokens processed.", self._prompted),
+            "generation_tokens_total": ("counter", "Number of generation tokens processed.", self._generated),
+        }
+        lines: list[str] = []
+        for name, (kind, text, values) in series.items():
+            base = f"vllm:{name.removesuffix('_total')}"
+            lines += [f"# HELP {base} {text}", f"# TYPE {base} {kind}"]
+            lines += [f'vllm:{name}{{engine="{i}",model_name="{model}"}} {float(v)}' for i, v in enumerate(values)]
+        lines += [
+            "# HELP vllm:request_success Count of successfully processed requests.",
+            "# TYPE vllm:request_success counter",
+        ]
+        lines += [
+            f'vllm:request_success_total{{engine="{i}",finished_reason="stop",model_name="{model}"}} {float(v)}'
+            for i, v in enumerate(self._finished)
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _die_quietly(self) -> None:
+        """The fault of an engine that dies while health goes on saying 200."""
+        who = "EngineCore_DP0"
+        log.traceback(who, "core.py:634", ['"/vllm-workspace/vllm/vllm/v1/engine/core.py", line 625, in run_busy_loop'],
+                      "RuntimeError: ACL stream synchronize failed, error code:507035")  # fmt: skip
+        log.error("APIServer", "async_llm.py:416", f"vllm.v1.engine.exceptions.EngineDeadError: {_DEAD}")
+        raise EngineDeadError
+
+    def _hang_where_silent(self, engine: int) -> None:
+        silent = self._state.get("vllm/silent_engine")
+        while silent and silent == str(engine):
+            sleep(0.2)
+            silent = self._state.get("vllm/silent_engine")
+
+    def _step_remote(self, engine: int, head: Head) -> None:
+        """The part of other nodes: the engine's own node, and all where they go in lockstep."""
+        patience = self._state.number("vllm/collective_seconds", _COLLECTIVE_SECONDS)
+        stopped = head.lost and (self._lockstep or self._one_engine or engine in head.lost)
+        if stopped:
+            sleep(patience)
+        rank = 1 if self._one_engine else engine
+        if stopped or not head.generate(rank, patience):
+            self._die_of_a_lost_worker(head.lost)
+
+    def _die_of_a_lost_worker(self, lost: list[int]) -> None:
+        """The collective timed out: the engine is dead, health says so, and soon the process ends."""
+        engine = lost[0] if lost else 0
+        log.traceback("EngineCore_DP0", "core.py:708", ['"/vllm-workspace/vllm/vllm/v1/engine/core.py", line 699, in run_engine_core'],
+                      "RuntimeError: EI0006: Getting socket times out. Reason: Remote Rank did not send the data in time. Please "
+                      f"check the reason for the rank being stuck (engine {engine})")  # fmt: skip
+        log.error("APIServer", "async_llm.py:416", f"vllm.v1.engine.exceptions.EngineDeadError: {_DEAD}")
+        if not self.reported_dead:
+            self.reported_dead = True
+            threading.Thread(target=_end_soon, daemon=True).start()
+        raise EngineDeadError
+
+
+class Request:
+    """One request on one engine."""
+
+    __slots__ = ("_engine", "_engines")
+
+    def __init__(self, engines: Engines, engine: int) -> None:
+        self._engines = engines
+        self._engine = engine
+
+    def pieces(self, found: list[str]) -> Iterator[str]:
+        """The tokens, each when it is generated. The first is made before anything is answered."""
+        pause = self._engines.pause
+        for token in found:
+            self._engines.step(self._engine)
+            yield token
+            sleep(pause)
+
+
+def _end_soon() -> None:
+    sleep(1.0)
+    log.plain("INFO:     Shutting down")
+    os._exit(1)

@@ -1,0 +1,507 @@
+"""Each check on nodes that are ill in one way: the findings of *all* checks, so that one cause gives one finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from provision.accel.ascend.driver import DriverVersion, FirmwareVersion
+from provision.accel.ascend.npu_smi import NpuProcess
+from provision.checks import runner
+from provision.checks.support import span
+from provision.facts.davinci import DavinciValue
+from provision.facts.disk import DiskValue, Folder
+from provision.facts.docker import ContainersValue, DockerValue, ImageValue
+from provision.facts.driver import SOURCES, DriverValue, MountSource, MountSourcesValue
+from provision.facts.hccn import HccnValue
+from provision.facts.model import Shard
+from provision.facts.network import Address, Interface, Listener
+from provision.facts.npu_smi import Holder, NpuSmiMappingValue, NpuSmiValue
+from provision.facts.processes import ProcessesValue, ServerProcess
+from provision.facts.proxy import ProxyValue
+from provision.facts.system import ClockValue
+from provision.http import Response
+
+from .world import GIB, IMAGE, FakeNode, Server, cluster, foreign, healthy, model, ours, pair, settings
+
+Ill = Callable[[FakeNode], object]
+
+
+def findings(cluster: Any) -> list[Any]:
+    outcomes = [o for node in cluster.nodes for o in runner.run_node(node)] + list(runner.run_cluster(cluster))
+    return [finding for outcome in outcomes for finding in outcome.findings]
+
+
+def dies(node: FakeNode, *numbers: int, **changes: Any) -> None:
+    table = node.facts["npu-smi"].dies
+    node.alter("npu-smi", dies=tuple(replace(d, **changes) if d.device in numbers else d for d in table))
+
+
+def links(node: FakeNode, *numbers: int, **changes: Any) -> None:
+    devices = node.facts["hccn"].devices
+    node.alter("hccn", devices=tuple(replace(d, **changes) if d.device in numbers else d for d in devices))
+
+
+def no_driver(node: FakeNode) -> None:
+    missing = tuple(MountSource(path, "missing", kind) for path, kind in SOURCES.items())
+    node.facts |= {
+        "davinci": DavinciValue(),
+        "npu-smi": NpuSmiValue(problems=("npu-smi was found neither in PATH nor elsewhere",)),
+        "npu-smi-mapping": NpuSmiMappingValue(problems=("npu-smi was found neither in PATH nor elsewhere",)),
+        "driver": DriverValue(),
+        "mount-sources": MountSourcesValue(missing),
+        "hccn": HccnValue(problems=("hccn_tool was not found",)),
+    }
+
+
+def no_npu_smi(node: FakeNode) -> None:
+    sources = node.facts["mount-sources"].sources
+    gone = tuple(replace(s, kind="missing") if "npu-smi" in s.path else s for s in sources)
+    node.facts |= {
+        "npu-smi": NpuSmiValue(problems=("npu-smi was found neither in PATH nor elsewhere",)),
+        "npu-smi-mapping": NpuSmiMappingValue(problems=("npu-smi was found neither in PATH nor elsewhere",)),
+        "mount-sources": MountSourcesValue(gone),
+    }
+
+
+def npu_smi_hangs(node: FakeNode) -> None:
+    hangs = ("npu-smi hangs: no answer within 30 s",)
+    node.facts["npu-smi"] = NpuSmiValue("/usr/local/bin/npu-smi", problems=hangs)
+    node.facts["npu-smi-mapping"] = NpuSmiMappingValue("/usr/local/bin/npu-smi", problems=hangs)
+
+
+def npu_smi_refuses(node: FakeNode) -> None:
+    said = ("npu-smi ended with exit status 187", "dcmi module initialize failed. ret is -8005")
+    node.facts["npu-smi"] = NpuSmiValue("/usr/local/bin/npu-smi", problems=said)
+    node.facts["npu-smi-mapping"] = NpuSmiMappingValue("/usr/local/bin/npu-smi", problems=said)
+
+
+def a_card_is_dead(node: FakeNode) -> None:
+    node.alter("davinci", devices=tuple(range(14)))
+    node.alter("npu-smi", dies=node.facts["npu-smi"].dies[:14])
+    node.alter("npu-smi-mapping", chips=node.facts["npu-smi-mapping"].chips[:14])
+
+
+def a_card_left_the_table(node: FakeNode) -> None:
+    node.alter("npu-smi", dies=node.facts["npu-smi"].dies[:14])
+    node.alter("npu-smi-mapping", chips=node.facts["npu-smi-mapping"].chips[:14])
+
+
+def busy(node: FakeNode, *, container: str = "", holder: bool = True) -> None:
+    """A process on dies 0 and 1, in a container or not."""
+    rows = tuple(NpuProcess(0, chip, 4242, "python3.1", 59000) for chip in (0, 1))
+    holders = (Holder(4242, "root", "python3 train.py", container),) if holder else ()
+    node.alter("npu-smi", processes=rows, holders=holders)
+    dies(node, 0, 1, hbm_used_mb=62000)
+
+
+def foreign_container(node: FakeNode) -> None:
+    busy(node, container="b" * 64)
+    node.facts["containers"] = ContainersValue(foreign=(foreign(devices=(0, 1)),), reachable=True)
+
+
+def exporter(node: FakeNode) -> None:
+    node.facts["containers"] = ContainersValue(foreign=(foreign(privileged=True),), reachable=True)
+
+
+def our_server(node: FakeNode) -> None:
+    busy(node, container="a" * 64)
+    container = ours(devices=tuple(range(16)))
+    node.facts["containers"] = ContainersValue((container,), reachable=True)
+    dies(node, *range(16), hbm_used_mb=60000)
+    node.alter("ports", listeners=(Listener("0.0.0.0", 8000, 77, "vllm"), Listener("0.0.0.0", 13389, 77, "vllm")))
+    node.alter("memory", available=GIB)
+
+
+def our_server_unseen(node: FakeNode) -> None:
+    our_server(node)
+    busy(node, holder=False)
+
+
+def our_server_ended(node: FakeNode) -> None:
+    our_server(node)
+    node.facts["containers"] = ContainersValue((ours("exited"),), reachable=True)
+    node.alter("npu-smi", processes=())
+    node.alter("ports", listeners=())
+    node.alter("memory", available=900 * GIB)
+
+
+def network(node: FakeNode, *interfaces: Interface, ssh: str | None = None) -> None:
+    node.alter("network", interfaces=interfaces, ssh_server_address=ssh, default_interface=None)
+
+
+def with_image(node: FakeNode, **changes: Any) -> None:
+    value = ImageValue(IMAGE, True, "sha256:" + "1" * 64, "arm64", env={"SOC_VERSION": "ascend910_9391"})
+    node.facts["image"] = replace(value, **changes)
+
+
+def no_docker(node: FakeNode) -> None:
+    node.facts["docker"] = DockerValue(error="docker is not installed")
+    node.facts["containers"] = ContainersValue(problems=("docker is not installed",))
+    node.facts["image"] = ImageValue(IMAGE, problems=("docker is not installed",))
+
+
+def docker_denied(node: FakeNode) -> None:
+    said = "permission denied while trying to connect to the Docker daemon socket"
+    node.facts["docker"] = DockerValue(installed=True, error=said)
+    node.facts["containers"] = ContainersValue(problems=(said,))
+    node.facts["image"] = ImageValue(IMAGE, problems=(said,))
+
+
+def state_disk(node: FakeNode, **changes: Any) -> None:
+    folder = Folder("/var/lib/qnext", True, "/", "/dev/sda1", "/", 500 * GIB, 200 * GIB)
+    node.facts["disk"] = DiskValue((replace(folder, **changes),))
+
+
+A3 = settings()
+A2 = settings("atlas-800-a2")
+CPU = settings("cpu")
+ETH = Interface("eth0", "up", addresses=(Address("10.0.0.1", 24),))
+
+CASES: dict[str, tuple[Any, Ill, list[str]]] = {
+    "not root": (
+        A3,
+        lambda n: n.alter("identity", root=False, uid=1000, user="ops"),
+        ["fail N01 commands run as ops, not as root"],
+    ),
+    "image of another processor": (
+        A3,
+        lambda n: with_image(n, arch="amd64"),
+        ["fail N02 the image is made for amd64, the node is aarch64"],
+    ),
+    "image fits": (A3, with_image, []),
+    "image of another family": (
+        A3,
+        lambda n: with_image(n, env={"SOC_VERSION": "ascend910b1"}),
+        ["fail N12 the image is built for ascend910b1 (atlas-800-a2), not for atlas-800-a3"],
+    ),
+    "no docker": (A3, no_docker, ["fail N03 Docker is not installed"]),
+    "docker denied": (A3, docker_denied, ["fail N03 Docker's daemon cannot be used: permission denied while trying"]),
+    "no driver at all": (A3, no_driver, ["fail N04 no Ascend driver on this node"]),
+    "npu-smi missing": (A3, no_npu_smi, ["fail N04 npu-smi is neither in /usr/local/bin nor in /usr/local/sbin"]),
+    "npu-smi hangs": (A3, npu_smi_hangs, ["fail N04 /usr/local/bin/npu-smi info hangs: no answer within 30 s"]),
+    "npu-smi refuses": (A3, npu_smi_refuses, ["fail N04 /usr/local/bin/npu-smi info shows no NPU: npu-smi ended with"]),
+    "a dead card": (
+        A3,
+        a_card_is_dead,
+        ["fail N05 2 of 16 NPU devices are missing: davinci 14-15", "fail X01 the nodes' NPUs differ: 14 x Ascend910"],
+    ),
+    "a card left the table": (
+        A3,
+        a_card_left_the_table,
+        ["fail N05 npu-smi and /dev disagree about davinci 14-15"],
+    ),
+    "no device nodes": (
+        A3,
+        lambda n: n.alter("davinci", devices=(), davinci_manager=False),
+        ["fail N05 no /dev/davinciN device", "fail X01 the nodes' NPUs differ"],
+    ),
+    "the mapping alone hangs": (
+        A3,
+        lambda n: n.alter("npu-smi-mapping", chips=(), problems=("npu-smi hangs: no answer within 30 s",)),
+        ["fail N05 the probe npu-smi-mapping: npu-smi hangs: no answer within 30 s"],
+    ),
+    "another family": (
+        A3,
+        lambda n: dies(n, *range(16), name="910B3"),
+        ["fail N06 npu-smi names 910B3, which is atlas-800-a2", "fail X01"],
+    ),
+    "a chip that is not served": (
+        A2,
+        lambda n: dies(n, *range(8), name="910B"),
+        ["fail N06 npu-smi names 910B, which is no NPU that is served here: vllm-ascend does not run on", "fail X01"],
+    ),
+    "an alarm": (A3, lambda n: dies(n, 3, health="Alarm"), ["fail N07 davinci 3: health is Alarm"]),
+    "health unknown on two": (
+        A3,
+        lambda n: dies(n, 4, 5, health=None),
+        ["fail N07 davinci 4-5: health is not told by npu-smi"],
+    ),
+    "an alarm on a die that is not used": (
+        settings(devices=tuple(range(8))),
+        lambda n: dies(n, 12, health="Alarm"),
+        [],
+    ),
+    "a control device missing": (A3, lambda n: n.alter("davinci", hisi_hdc=False), ["fail N08 missing: /dev/hisi_hdc"]),
+    "a folder where a device should be": (
+        A3,
+        lambda n: n.alter("davinci", devmm_svm=False, not_devices=("/dev/devmm_svm",)),
+        ["fail N08 no device but something else: /dev/devmm_svm"],
+    ),
+    "a foreign process": (
+        A3,
+        busy,
+        ["fail N09 process 4242 (python3 train.py) of root uses davinci 0-1, 59000 MB on the first"],
+    ),
+    "a foreign container and its process": (A3, foreign_container, ["fail N09 container other has davinci 0-1"]),
+    "a monitor that is privileged": (A3, exporter, []),
+    "memory that nobody explains": (
+        A3,
+        lambda n: dies(n, 6, 7, hbm_used_mb=10568),
+        ["fail N09 davinci 6-7: memory is in use and no process is shown"],
+    ),
+    "our own server": (A3, our_server, []),
+    "our own server, its pids unseen": (A3, our_server_unseen, []),
+    "our server ended, memory stays": (A3, our_server_ended, ["fail N09 davinci 0-15: memory is in use"]),
+    "driver file missing": (
+        A3,
+        lambda n: n.alter("driver", driver=None),
+        ["fail N10 the driver's version cannot be read"],
+    ),
+    "firmware too new": (
+        A3,
+        lambda n: n.alter("driver", firmware=FirmwareVersion("7.9.0.1.100")),
+        ["warn N10 firmware 7.9.0.1.100 is not one that driver 25.5.1 works with", "warn X03"],
+    ),
+    "driver not loaded": (
+        A3,
+        lambda n: n.alter("npu-smi", driver_version="25.2.0"),
+        ["warn N10 driver 25.2.0 runs, 25.5.1 is installed"],
+    ),
+    "another driver than the other node": (
+        A3,
+        lambda n: n.alter("driver", driver=DriverVersion("25.5.1.b030")),
+        ["warn X03 driver or firmware differ"],
+    ),
+    "a mount source that Docker made": (
+        A3,
+        lambda n: n.alter(
+            "mount-sources",
+            sources=tuple(
+                replace(s, kind="dir") if s.path == "/etc/ascend_install.info" else s
+                for s in n.facts["mount-sources"].sources
+            ),
+        ),
+        ["fail N11 /etc/ascend_install.info is a folder, not a file"],
+    ),
+    "little room to pull": (
+        A3,
+        lambda n: n.alter("docker", root_free=30 * GIB),
+        ["warn N13 /var/lib/docker has 30.0 GB free to pull the image"],
+    ),
+    "no room to pull": (
+        CPU,
+        lambda n: n.alter("docker", root_free=GIB),
+        ["fail N13 /var/lib/docker has 1.0 GB free to pull the image"],
+    ),
+    "state folder full": (A3, lambda n: state_disk(n, free=1024), ["fail N13 /var/lib/qnext has 0 MB free"]),
+    "state folder read-only": (A3, lambda n: state_disk(n, read_only=True), ["fail N13 /var/lib/qnext is on a file"]),
+    "no inodes": (A3, lambda n: state_disk(n, free_inodes=3), ["fail N13 /var/lib/qnext has 3 free inodes"]),
+    "little memory": (
+        A3,
+        lambda n: n.alter("memory", available=20 * GIB),
+        ["warn N14 20.0 GB of main memory are available, 64.0 GB are advised"],
+    ),
+    "no model": (
+        A3,
+        lambda n: n.facts.update({"model-folder": model(exists=False, digest="", shards=(), size=0)}),
+        ["fail N15 no folder /data/weights/Qwen3-Next"],
+    ),
+    "a missing shard": (
+        A3,
+        lambda n: n.facts.update(
+            {"model-folder": model(shards=model().shards[:2], missing=("model-3-of-3.safetensors",))}
+        ),
+        ["fail N15 /data/weights/Qwen3-Next: 1 of 3 shards are missing: model-3-of-3.safetensors"],
+    ),
+    "a shard cut short": (
+        A3,
+        lambda n: n.facts.update(
+            {"model-folder": model(shards=(Shard("a.safetensors", 10, 1000, 2),), truncated=("a.safetensors",))}
+        ),
+        ["fail N15 /data/weights/Qwen3-Next: cut short or damaged: a.safetensors (10 of 1000 bytes)"],
+    ),
+    "no tokenizer": (
+        A3,
+        lambda n: n.facts.update({"model-folder": model(tokenizer=False, problems=("no tokenizer file",))}),
+        ["fail N15 /data/weights/Qwen3-Next: no tokenizer file"],
+    ),
+    "a stale mount under the model": (
+        A3,
+        lambda n: n.facts.update({"model-folder": model(exists=False, problems=("no answer within 60 s",))}),
+        ["fail N15 the probe model-folder: no answer within 60 s"],
+    ),
+    "another model": (
+        A3,
+        lambda n: n.facts.update({"model-folder": model(digest="d2")}),
+        ["fail X04 the model on atlas-2 is not that of atlas-1: config.json or the index differs"],
+    ),
+    "address of nobody": (
+        settings(data_address="10.9.9.9"),
+        lambda n: None,
+        ["fail N16 no interface has the address 10.9.9.9", "fail N16 no interface has the address 10.9.9.9"],
+    ),
+    "interface down": (
+        A3,
+        lambda n: network(n, replace(ETH, state="down"), ssh="10.0.0.1"),
+        ["fail N16 interface eth0 with 10.0.0.1 is down"],
+    ),
+    "loopback among several": (
+        A3,
+        lambda n: network(n, Interface("lo", "unknown", addresses=(Address("127.0.0.1", 8),)), ssh="127.0.0.1"),
+        ["fail N16 127.0.0.1 (lo) cannot be reached by the other nodes"],
+    ),
+    "name leads to loopback": (
+        A3,
+        lambda n: n.alter("network", hostname_addresses=("127.0.1.1",)),
+        ["warn N17 the node's own name atlas-1 leads to 127.0.1.1"],
+    ),
+    "name lookup hangs": (
+        A3,
+        lambda n: n.alter("network", hostname_addresses=(), lookup_timed_out=True),
+        ["warn N17 looking up the node's own name atlas-1 takes more than 3 s"],
+    ),
+    "port taken": (
+        A3,
+        lambda n: n.alter("ports", listeners=(Listener("127.0.0.1", 8000, 99, "nginx"),)),
+        ["fail N18 port 8000 (API) is taken by nginx (pid 99)"],
+    ),
+    "HCCL port taken": (
+        A3,
+        lambda n: n.alter("ports", listeners=(Listener("0.0.0.0", 60000),)),
+        ["warn N18 port 60000, where HCCL negotiates, is taken by a process that cannot be named"],
+    ),
+    "links down on A3": (
+        A3,
+        lambda n: links(n, *range(16), link="DOWN", net_health="Fault"),
+        ["warn N20 NPU network link is down on davinci 0-15"],
+    ),
+    "link down on A2": (
+        A2,
+        lambda n: links(n, 3, link="DOWN", net_health="Fault"),
+        ["fail N20 NPU network link is down on davinci 3"],
+    ),
+    "no detection address on A2": (
+        A2,
+        lambda n: links(n, *range(8), net_health="Init"),
+        ["warn N20 NPU network health is Init on davinci 0-7"],
+    ),
+    "no address on A2": (A2, lambda n: links(n, 5, address=None), ["fail N20 no NPU network address on davinci 5"]),
+    "no address on A3 at all": (A3, lambda n: links(n, *range(16), address=None), []),
+    "TLS differs": (A3, lambda n: links(n, *range(16), tls=1), ["fail X05 the NPUs' TLS switch is not the same"]),
+    "TLS differs within a node": (A2, lambda n: links(n, 2, tls=1), ["fail X05 the NPUs' TLS switch is not the same"]),
+    "left-over server": (
+        CPU,
+        lambda n: n.facts.update(
+            {"processes": ProcessesValue((ServerProcess(9, args="vllm serve m"), ServerProcess(8, container="c" * 64)))}
+        ),
+        ["warn N21 1 server processes run outside of containers: 9 vllm serve m"],
+    ),
+    "a proxy for containers": (
+        CPU,
+        lambda n: n.facts.update(
+            {"proxy": ProxyValue({"httpProxy": "http://p:3128", "noProxy": "localhost"}, "/root/.docker/config.json")}
+        ),
+        ["warn N22 /root/.docker/config.json puts httpProxy into every container, and noProxy lacks 10.0.0.1"],
+    ),
+    "a proxy with exceptions": (
+        CPU,
+        lambda n: n.facts.update({"proxy": ProxyValue({"httpProxy": "x", "noProxy": "10.0.0.1, 10.0.0.2"})}),
+        [],
+    ),
+    "forwarding forbidden": (
+        CPU,
+        lambda n: setattr(n, "server", Server(Response(0, error="sshd forbids it", hint="AllowTcpForwarding yes"))),
+        ["fail N30 sshd forbids it"],
+    ),
+    "an older Docker": (
+        CPU,
+        lambda n: n.alter("docker", server_version="20.10.24"),
+        ["warn X13 Docker's version differs"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_ill_node_gives_its_findings_and_no_others(name: str) -> None:
+    own, make_ill, wanted = CASES[name]
+    two = pair(own)
+    make_ill(two.nodes[0] if name != "another model" else two.nodes[1])
+    found = [f"{f.level} {f.code} {f.summary}" for f in findings(two)]
+    assert [text[: len(start)] for text, start in zip(found, wanted, strict=False)] == wanted
+    assert len(found) == len(wanted), found
+
+
+def test_every_finding_names_a_node_and_a_remedy() -> None:
+    for own, make_ill, _ in CASES.values():
+        two = pair(own)
+        make_ill(two.nodes[0])
+        for finding in findings(two):
+            assert finding.node, finding
+            assert finding.remedy, finding
+            assert finding.check, finding
+
+
+@pytest.mark.parametrize("own", [A3, A2, CPU], ids=["a3", "a2", "cpu"])
+def test_healthy_nodes_have_no_findings(own: Any) -> None:
+    assert findings(pair(own)) == []
+    assert findings(cluster(healthy(0, own))) == []
+
+
+def test_an_a2_box_with_sixteen_devices_is_fine() -> None:
+    node = healthy(0, A2)
+    table = tuple(replace(d, npu=n, device=n) for n, d in enumerate(node.facts["npu-smi"].dies * 2))
+    node.alter("npu-smi", dies=table)
+    chips = node.facts["npu-smi-mapping"].chips
+    node.alter("npu-smi-mapping", chips=tuple(replace(chips[0], npu=n, logic_id=n) for n in range(16)))
+    node.alter("davinci", devices=tuple(range(16)))
+    assert findings(cluster(node)) == []
+
+
+def test_what_only_matters_between_nodes_is_left_alone_on_one() -> None:
+    node = healthy()
+    links(node, *range(16), link="DOWN", tls=1)
+    node.alter("network", hostname_addresses=("127.0.1.1",))
+    network(node, Interface("lo", "unknown", addresses=(Address("127.0.0.1", 8),)), ssh="127.0.0.1")
+    assert findings(cluster(node)) == []
+
+
+def test_images_that_differ_are_found_before_the_pull() -> None:
+    two = pair()
+    with_image(two.nodes[0])
+    with_image(two.nodes[1], id="sha256:" + "2" * 64)
+    (finding,) = findings(two)
+    assert finding.code == "X02"
+    assert "111111111111 on atlas-1; 222222222222 on atlas-2" in finding.summary
+
+
+def test_workers_need_no_fixed_port() -> None:
+    two = pair()
+    two.nodes[1].alter("ports", listeners=(Listener("0.0.0.0", 8000, 5, "nginx"),))
+    assert findings(two) == []
+
+
+def test_clocks_are_read_again_only_where_they_seem_to_differ() -> None:
+    two = pair()
+    findings(two)
+    assert [node.observed for node in two.nodes] == [0, 0]
+    two.nodes[1].facts["clock"] = ClockValue(epoch=1_790_000_030.0)
+    two.nodes[1].later = {"clock": ClockValue(epoch=1_790_000_000.4)}
+    assert findings(two) == []
+    assert [node.observed for node in two.nodes] == [1, 1]
+
+
+def test_clocks_that_really_differ_are_told() -> None:
+    two = pair()
+    two.nodes[1].facts["clock"] = ClockValue(epoch=1_790_000_300.0)
+    (finding,) = findings(two)
+    assert (finding.code, finding.level) == ("X08", "warn")
+    assert "differ by 300 s" in finding.summary
+
+
+def test_a_node_that_hangs_does_not_keep_back_the_others() -> None:
+    two = pair()
+    two.nodes[0].alter("network", problems=("no answer within 10 s",))
+    network(two.nodes[1], Interface("lo", "unknown", addresses=(Address("127.0.0.1", 8),)), ssh="127.0.0.1")
+    told = {(f.node, f.summary.split(":")[0][:30]) for f in findings(two) if f.code == "N16"}
+    assert told == {("atlas-2", "127.0.0.1 (lo) cannot be reach"), ("atlas-1", "the probe network")}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((), ""), ((3,), "3"), ((0, 1, 2, 3, 8), "0-3, 8"), ((5, 4, 4), "4-5"), ((1, 3), "1, 3")]
+)
+def test_spans(numbers: tuple[int, ...], text: str) -> None:
+    assert span(numbers) == text

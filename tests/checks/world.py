@@ -1,0 +1,235 @@
+"""Nodes as checks see them, without a connection: a healthy one, and everything about it can be made ill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from provision.accel.ascend.driver import AscendInstall, DriverVersion, FirmwareVersion
+from provision.accel.ascend.npu_smi import Die, MappedChip
+from provision.actions import JobProgress
+from provision.errors import ProvisionError
+from provision.facts.base import Fact
+from provision.facts.davinci import DavinciValue
+from provision.facts.disk import DiskValue, Folder
+from provision.facts.docker import Container, ContainersValue, DockerValue, ImageValue
+from provision.facts.driver import SOURCES, DriverValue, MountSource, MountSourcesValue
+from provision.facts.hccn import HccnDevice, HccnValue
+from provision.facts.model import ModelConfig, ModelFolderValue, Shard
+from provision.facts.network import Address, Interface, Listener, NetworkValue, PortsValue
+from provision.facts.npu_smi import NpuSmiMappingValue, NpuSmiValue
+from provision.facts.processes import ProcessesValue
+from provision.facts.proxy import ProxyValue
+from provision.facts.system import ClockValue, IdentityValue, MemoryValue, OsValue
+from provision.http import Response
+from provision.inventory.model import Connection, Hardware, Host, Install, Inventory, Model, Serve, Settings
+from provision.results import Result
+
+GIB = 1024**3
+MODEL = "/data/weights/Qwen3-Next"
+IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
+
+
+def settings(hardware: Hardware = "atlas-800-a3", *, topology: Any = "data-parallel", **more: Any) -> Settings:
+    """A cluster's settings; ``more`` are keys of ``qnext``."""
+    image = {"atlas-800-a3": IMAGE, "atlas-800-a2": IMAGE.removesuffix("-a3"), "cpu": "registry/vllm-cpu:1"}[hardware]
+    plain: dict[str, Any] = {
+        "cluster": "qnext",
+        "hardware": hardware,
+        "install": Install(image=image),
+        "model": Model(path=MODEL),
+        "serve": Serve(topology=topology, data_parallel_size=2, tensor_parallel_size=8),
+    }
+    return Settings(**{**plain, **more})
+
+
+def inventory(own: Settings, hosts: int = 2) -> Inventory:
+    """``hosts`` hosts with equal settings."""
+    made = tuple(Host(f"atlas-{n + 1}", n, ("all",), Connection(host=f"10.0.0.{n + 1}"), own, {}) for n in range(hosts))
+    return Inventory("cluster.yaml", made, {})
+
+
+@dataclass
+class Server:
+    """What listens on a node's port."""
+
+    answer: Response = field(default_factory=lambda: Response(0, error="nothing listens on 127.0.0.1:1"))
+
+    def get(self, path: str, *, timeout: float = 10.0, token: str = "") -> Response:
+        return self.answer
+
+
+@dataclass
+class FakeNode:
+    """``facts`` by fact name; an exception there is raised. ``observed`` counts looks beyond the first."""
+
+    index: int
+    settings: Settings
+    facts: dict[str, Any]
+    server: Server = field(default_factory=Server)
+    observed: int = 0
+    later: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"atlas-{self.index + 1}"
+
+    def get(self, fact: Fact[Any]) -> Any:
+        value = self.facts[fact.name]
+        if isinstance(value, ProvisionError):
+            raise value
+        return value
+
+    def observe(self, facts: Iterable[Fact[Any]]) -> None:
+        self.observed += 1
+        self.facts |= self.later
+
+    def http(self, port: int, *, host: str = "127.0.0.1") -> Server:
+        return self.server
+
+    def alter(self, name: str, **changes: Any) -> FakeNode:
+        """Change fields of a fact's value."""
+        self.facts[name] = replace(self.facts[name], **changes)
+        return self
+
+    def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
+        raise AssertionError("checks look at facts only")
+
+    def stream(self, script: str) -> Iterator[str]:
+        raise AssertionError("checks look at facts only")
+
+    def progress(self, progress: JobProgress) -> None: ...
+
+    def keep(self, name: str, text: str) -> None: ...
+
+
+@dataclass
+class FakeCluster:
+    nodes: Sequence[FakeNode]
+
+    @property
+    def settings(self) -> Settings:
+        return self.nodes[0].settings
+
+    def each(self, do: Callable[[Any], Any]) -> dict[str, Any]:
+        return {node.name: do(node) for node in self.nodes}
+
+
+def cluster(*nodes: FakeNode) -> Any:
+    return FakeCluster(nodes)
+
+
+def pair(own: Settings | None = None) -> Any:
+    """Two healthy nodes."""
+    own = own or settings()
+    return cluster(healthy(0, own), healthy(1, own))
+
+
+def healthy(index: int = 0, own: Settings | None = None) -> FakeNode:
+    """A node on which nothing is wrong: an Atlas of the settings' family, or a machine without NPUs."""
+    own = own or settings()
+    address = f"10.0.0.{index + 1}"
+    facts: dict[str, Any] = {
+        "identity": IdentityValue(uid=0, user="root", root=True),
+        "os": OsValue(id="openeuler", arch="aarch64", hostname=f"atlas-{index + 1}"),
+        "memory": MemoryValue(total=1024 * GIB, available=900 * GIB),
+        "clock": ClockValue(epoch=1_790_000_000.0 + index * 0.2),
+        "docker": _docker(),
+        "containers": ContainersValue(reachable=True),
+        "image": ImageValue(own.install.image, present=False),
+        "disk": DiskValue((Folder(own.state_dir, True, "/", "/dev/sda1", "/", 500 * GIB, 200 * GIB),)),
+        "network": _network(index, address),
+        "ports": PortsValue((Listener("0.0.0.0", 22, 1, "sshd"),)),
+        "model-folder": model(),
+        "processes": ProcessesValue(),
+        "proxy": ProxyValue(),
+    }
+    return FakeNode(index, own, facts | (_npus(own) if own.hardware != "cpu" else {}))
+
+
+def _docker() -> DockerValue:
+    return DockerValue(
+        installed=True,
+        reachable=True,
+        client_version="27.1.1",
+        server_version="27.1.1",
+        root_dir="/var/lib/docker",
+        root_free=200 * GIB,
+        arch="aarch64",
+    )
+
+
+def _network(index: int, address: str) -> NetworkValue:
+    return NetworkValue(
+        hostname=f"atlas-{index + 1}",
+        hostname_addresses=(address,),
+        interfaces=(
+            Interface("lo", "unknown", addresses=(Address("127.0.0.1", 8),)),
+            Interface("eth0", "up", addresses=(Address(address, 24),)),
+            Interface("docker0", "down", addresses=(Address("172.17.0.1", 16),)),
+        ),
+        default_interface="eth0",
+        ssh_server_address=address,
+    )
+
+
+def model(**changes: Any) -> ModelFolderValue:
+    """A whole folder of weights."""
+    shards = tuple(Shard(f"model-{n}-of-3.safetensors", 1000, 1000, 100) for n in (1, 2, 3))
+    value = ModelFolderValue(
+        path=MODEL,
+        exists=True,
+        config=ModelConfig(model_type="qwen3_next"),
+        tokenizer=True,
+        index=True,
+        shards=shards,
+        size=3000,
+        digest="d1",
+    )
+    return replace(value, **changes)
+
+
+def dies(own: Settings) -> tuple[Die, ...]:
+    """The table of a healthy, idle node."""
+    if own.hardware == "atlas-800-a2":
+        return tuple(_die(n, 0, n, "910B3") for n in range(8))
+    return tuple(_die(n // 2, n % 2, n, "Ascend910", phy_id=n) for n in range(16))
+
+
+def _die(npu: int, chip: int, device: int, name: str, phy_id: int | None = None) -> Die:
+    return Die(npu, chip, phy_id, name, "OK", hbm_used_mb=3100, hbm_total_mb=65536, device=device)
+
+
+def _npus(own: Settings) -> dict[str, Any]:
+    table = dies(own)
+    numbers = tuple(range(len(table)))
+    sources = tuple(MountSource(path, "missing" if "sbin" in path else kind, kind) for path, kind in SOURCES.items())
+    return {
+        "davinci": DavinciValue(numbers, True, True, True),
+        "npu-smi": NpuSmiValue("/usr/local/bin/npu-smi", "25.5.1", "25.5.1", table),
+        "npu-smi-mapping": NpuSmiMappingValue(
+            "/usr/local/bin/npu-smi",
+            tuple(MappedChip(cast("int", d.npu), cast("int", d.chip), d.device, d.phy_id, d.name) for d in table),
+        ),
+        "driver": DriverValue(
+            DriverVersion("25.5.1", firmware_range=("7.0.0", "7.8.99")),
+            FirmwareVersion("7.8.0.6.201"),
+            AscendInstall(driver_status="complete"),
+        ),
+        "mount-sources": MountSourcesValue(sources, "/usr/local/bin/npu-smi"),
+        "hccn": HccnValue(
+            "/usr/local/Ascend/driver/tools/hccn_tool",
+            tuple(HccnDevice(n, "UP", "Success", f"29.1.0.{n + 1}", "255.255.0.0", 0) for n in numbers),
+        ),
+    }
+
+
+def ours(state: str = "running", **more: Any) -> Container:
+    """A container of this cluster."""
+    return Container("a" * 64, "qnext-qnext-head", state=state, cluster="qnext", process="head", **more)
+
+
+def foreign(**more: Any) -> Container:
+    """Somebody else's container."""
+    return Container("b" * 64, "other", image="other:1", state="running", started="2026-11-24T06:00:00Z", **more)
