@@ -43,9 +43,10 @@ def main(words: list[str]) -> int:
 
 def real_tier_missing() -> str:
     """Why the real tier can't run here, with how to get it; empty where it can."""
-    from tests.real.requirements import missing
+    from tests.real.nodes import missing
 
-    return missing()
+    lacks = missing()
+    return f"it needs {', '.join(lacks)}; as root on Debian 12, run .ci/real-packages" if lacks else ""
 
 
 if __name__ == "__main__":

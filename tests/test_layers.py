@@ -1,7 +1,7 @@
 """Imports point down, and what only one layer may do, only that layer does.
 
-The layers are those of the design. Protocols and values that all layers share (``base.py`` files, ``actions``, ``node``, the
-inventory's and the launch plan's models) are a floor of their own below them all.
+The layers are those of the design. Protocols and values that all layers share (``base.py`` files, ``actions``,
+``node``, the inventory's and the launch plan's models) are a floor of their own below them all.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def test_imports_point_down(path: Path) -> None:
     name = dotted(path)
     if name in LOADS_BY_NAME:
         return
-    upward = [f"{path}:{line}: imports provision.{target}" for line, target in targets(path) if floor(target) > floor(name)]
+    upward = [
+        f"{path}:{line}: imports provision.{target}" for line, target in targets(path) if floor(target) > floor(name)
+    ]
     assert not upward, "imports point down (design, section 5):\n" + "\n".join(upward)
 
 
@@ -153,7 +155,11 @@ def test_what_nobody_may_call(path: Path) -> None:
     for line, function, call in calls(path):
         if function == "print":
             wrong.append(f"{path}:{line}: print; emit an event, or click.echo in cli/")
-        if function in ("time.sleep", "asyncio.sleep") and dotted(path) != "clock" and not dotted(path).startswith("rehearsal"):
+        if (
+            function in ("time.sleep", "asyncio.sleep")
+            and dotted(path) != "clock"
+            and not dotted(path).startswith("rehearsal")
+        ):
             wrong.append(f"{path}:{line}: {function}; provision.clock.sleep can be stopped and tested")
         if any(word.arg == "shell" and ast.unparse(word.value) == "True" for word in call.keywords) and (
             function.startswith("subprocess.") or function == "Popen"
@@ -169,6 +175,8 @@ def test_what_nobody_may_call(path: Path) -> None:
 def test_the_rules_can_fail(tmp_path: Path) -> None:
     assert floor("engine.run") > floor("facts.docker") > floor("facts.base")
     sample = tmp_path / "sample.py"
-    sample.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rich\nimport fabric.connection\n")
+    sample.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rich\nimport fabric.connection\n"
+    )
     assert [name for _, name in imports(sample)][-1] == "fabric.connection"
     assert "rich" not in {name for _, name in imports(sample)}

@@ -125,7 +125,7 @@ def test_a_command_that_cannot_run_is_a_usage_error(command: str) -> None:
     "value", [1, None, True, [], {}, {"env": "A", "file": "B"}, {"envv": "A"}, {"env": 1}, {"env": None}, ["A"]]
 )
 def test_anything_else_is_no_secret(value: object) -> None:
-    with pytest.raises(ValueError, match="a text, {env: NAME}"):
+    with pytest.raises(ValueError, match=r"a text, \{env: NAME\}"):
         Secret.of(value)
 
 

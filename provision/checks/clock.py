@@ -1,6 +1,6 @@
 """The nodes' clocks agree within a second: logs are put in order by them, and certificates judged.
 
-The times of the first look are taken while other probes run, so a difference of some seconds there means nothing; only
+The times of the first look are taken while other probes run, so a difference of some seconds there means little; only
 where it is larger are all clocks read once more, at the same moment.
 """
 
@@ -20,7 +20,7 @@ LEVEL = "warn"
 SCOPE = "cluster"
 ALLOWED = 1.0
 """Seconds."""
-SUSPECT = 4.0
+SUSPECT = 10.0
 """Seconds between first looks that call for a second one."""
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from provision.accel.ascend.container import split_modules
 from provision.accel.protocol import accelerator
 from provision.checks.base import Finding
-from provision.checks.support import NPU_FACTS, Skip, ascend, devices, mapping, numbered, span
+from provision.checks.support import NPU_FACTS, Skip, absent, ascend, devices, mapping, numbered, span
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Node
@@ -45,17 +46,19 @@ def run(node: Node) -> Iterable[Finding]:
 def _declared(node: Node, there: set[int]) -> Iterator[Finding]:
     """What the inventory wants is there; without a wish, what a standard server has."""
     declared = node.settings.devices
-    wanted = accelerator(node.settings.hardware).default_devices if declared is None else declared
-    absent = set(wanted) - there
-    if not absent:
+    kind = accelerator(node.settings.hardware)
+    wanted = kind.default_devices if declared is None else declared
+    gone = absent(node)
+    if not gone:
         return
+    usable = sorted(there - set(split_modules(sorted(there), kind.module_size)))
     hint = (
-        f"a dead or unloaded card: {_LOOK}, then reboot or replace it; to go without: qnext.devices: {sorted(there)}"
+        f"a dead or unloaded card: {_LOOK}, then reboot or replace it; to go without: qnext.devices: {usable}"
         if declared is None
-        else f"correct qnext.devices of this host to some of {sorted(there)}, or see {_LOOK}"
+        else f"correct qnext.devices of this host to some of {usable}, or see {_LOOK}"
     )
     yield Finding(
-        f"{len(absent)} of {len(wanted)} NPU devices are missing: davinci {span(absent)}",
+        f"davinci {span(gone)} missing: {len(wanted) - len(gone)} of {len(wanted)} NPU devices are there",
         hint,
         expected=f"davinci {span(wanted)}",
         observed=f"davinci {span(there)}",

@@ -87,7 +87,8 @@ def _process(user: _User) -> Finding:
     name = (holder.args[:60] if holder and holder.args else user.process.name) or "name not told"
     who = f" of {holder.user}" if holder and holder.user not in ("", "?") else ""
     where = f" in container {holder.container[:12]}" if holder and holder.container else ""
-    memory = f", {user.process.memory_mb} MB on the first" if user.process.memory_mb else ""
+    memory = f", {user.process.memory_mb} MB" if user.process.memory_mb else ""
+    memory += " on the first" if memory and len(user.devices) > 1 else ""
     return Finding(
         f"process {user.process.pid} ({name}){who}{where} uses davinci {span(user.devices)}{memory}",
         f"see `ps -fp {user.process.pid}` on the node; end it if it may go, or choose other devices: qnext.devices",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from provision.accel.protocol import accelerator
 from provision.checks.base import Finding
 from provision.checks.support import NPU_FACTS, ascend, numbered, selected, span
 from provision.facts.base import Fact
@@ -32,11 +33,12 @@ def run(node: Node) -> Iterable[Finding]:
         if device in dies and dies[device].health != "OK":
             by_health.setdefault(dies[device].health or "not told by npu-smi", []).append(device)
     for health, devices in by_health.items():
-        die = dies[devices[0]]
+        die, size = dies[devices[0]], accelerator(node.settings.hardware).module_size
+        modules = [mate for device in devices for mate in range(device - device % size, device - device % size + size)]
         yield Finding(
             f"davinci {span(devices)}: health is {health}",
             f"npu-smi info -t health -i {die.npu} -c {die.chip} tells the error code; "
-            "cure or replace it, or go without: leave it out of qnext.devices",
+            f"cure or replace it, or go without: leave {span(modules)} out of qnext.devices",
             expected="OK",
             observed=health,
         )

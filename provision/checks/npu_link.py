@@ -31,12 +31,12 @@ def hccn(settings: Settings) -> Hccn:
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return *NPU_FACTS, hccn(settings)
+    return () if settings.serve.topology == "single" else (*NPU_FACTS, hccn(settings))
 
 
 def run(cluster: Cluster) -> Iterable[Finding]:
-    if len(cluster.nodes) == 1:
-        raise Skip("one node")
+    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+        raise Skip("no ranks on several nodes")
     yield from per_node(cluster, _check)
 
 

@@ -54,11 +54,13 @@ def run(node: Node) -> Iterable[Finding]:
 
 
 def _silent(binary: str, problems: tuple[str, ...]) -> Finding:
-    said = "; ".join(problems) or "its table holds no NPU"
+    """The tool ran and shows nothing: its own words where they are known, else what is known of its end."""
     known = explain("\n".join(problems))
+    said = next((problem for problem in problems if known and known.signature.search(problem)), "")
+    said = said or next(iter(problems), "its table holds no NPU")
     return Finding(
-        f"{binary} info shows no NPU: {said}",
+        f"{binary} info fails: {said}",
         known.remedy if known else f"run `{binary} info` as root on the node; after a driver upgrade reboot",
         expected="a table of NPUs",
-        observed=said,
+        observed="; ".join(problems),
     )

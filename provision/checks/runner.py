@@ -85,7 +85,7 @@ def _run(spec: CheckSpec, subject: object, levels: Mapping[str, Level], node: st
     started = clock.monotonic()
     found, status, reason = _findings(spec, subject, told)
     filled = tuple(f for f in (_filled(f, spec, levels, node) for f in found) if f.level != "off")
-    seconds = clock.monotonic() - started
+    seconds = round(clock.monotonic() - started, 4)
     return CheckOutcome(spec.name, spec.code, _status(status, filled), filled, seconds, node, reason)
 
 

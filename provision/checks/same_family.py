@@ -1,11 +1,15 @@
-"""All nodes have the same NPUs, as many of them."""
+"""All nodes have the same NPUs, as many of them.
+
+Nodes that lack some of theirs, or have those of another family, are told by the checks of the node.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from provision.checks.base import Finding
-from provision.checks.support import NPU_FACTS, Skip, ascend, differing, npu_smi, selected
+from provision.checks.npu_family import family
+from provision.checks.support import NPU_FACTS, Skip, absent, ascend, differing, npu_smi, selected
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
@@ -37,6 +41,7 @@ def run(cluster: Cluster) -> Iterable[Finding]:
 def _kind(node: Node) -> str:
     try:
         names = sorted({die.name for die in npu_smi(node).dies if die.name})
-        return f"{len(selected(node))} x {'/'.join(names) or 'unnamed'}"
+        told = absent(node) or any(family(name) != node.settings.hardware for name in names)
+        return "" if told else f"{len(selected(node))} x {'/'.join(names) or 'unnamed'}"
     except Skip:
         return ""

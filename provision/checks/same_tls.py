@@ -24,12 +24,12 @@ _WORDS = {0: "off", 1: "on"}
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (hccn(settings),)
+    return () if settings.serve.topology == "single" else (hccn(settings),)
 
 
 def run(cluster: Cluster) -> Iterable[Finding]:
-    if len(cluster.nodes) == 1:
-        raise Skip("one node")
+    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+        raise Skip("no ranks on several nodes")
     switches: dict[str, str] = {}
     for node in cluster.nodes:
         value = node.get(hccn(node.settings))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from provision.accel.ascend.npu_smi import Die
+from provision.accel.protocol import accelerator
 from provision.checks.base import Finding
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci, DavinciValue
@@ -110,6 +111,13 @@ def selected(node: Node) -> tuple[int, ...]:
     there = devices(node).devices
     wanted = node.settings.devices
     return there if wanted is None else tuple(number for number in there if number in wanted)
+
+
+def absent(node: Node) -> tuple[int, ...]:
+    """The davinci numbers that the inventory names, else that a standard server has, and that aren't there."""
+    declared = node.settings.devices
+    wanted = accelerator(node.settings.hardware).default_devices if declared is None else declared
+    return tuple(sorted(set(wanted) - set(devices(node).devices)))
 
 
 def npu_smi(node: Node) -> NpuSmiValue:

@@ -15,7 +15,7 @@ from provision.errors import UsageError
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for node<index>.<process>.sh; default: print them.")
 @json_option
 def command(inventory_path: Path, out: Path | None, as_json: bool) -> None:
-    """Write one launch script a process: node<index>.<process>.sh, node indexes in inventory order.
+    """Write one launch script a process: node<index>.<process>.sh, node indexes in inventory order; and a README.txt.
 
     Addresses come from qnext.data_address or ansible_host; where the interface is not named, the script finds it.
 
@@ -25,6 +25,7 @@ def command(inventory_path: Path, out: Path | None, as_json: bool) -> None:
     """
     from provision.facts.kinds import as_data
     from provision.serve.launch import declared
+    from provision.serve.render import readme
 
     inventory, _ = load_hosts(inventory_path, None)
     launch = declared(inventory)
@@ -42,5 +43,6 @@ def command(inventory_path: Path, out: Path | None, as_json: bool) -> None:
             path.write_text(script.text)
             path.chmod(0o755)
             click.echo(str(path))
+        (out / "README.txt").write_text(readme(launch.plan, launch.scripts))
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror}") from error

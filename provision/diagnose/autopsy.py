@@ -44,9 +44,8 @@ def not_ready(cluster: Cluster, process: Process, reason: str) -> LaunchFailed:
 def not_generating(cluster: Cluster, plan: LaunchPlan, error: ProofFailed) -> ProofFailed:
     """The error for a cluster that runs and does not generate."""
     head = plan.process(plan.head)
-    return ProofFailed(
-        **_told(f"{head.name} does not generate: {error.message}", head.node, gather(cluster), head.name)
-    )
+    how = f"{head.name} does not generate: {error.message}"
+    return _told(ProofFailed, how, head.node, gather(cluster), head.name)
 
 
 def gather(cluster: Cluster) -> list[ProcessLog]:

@@ -16,7 +16,7 @@ from provision.engine.grammar import Play, Task
 from provision.engine.outcome import StepResult, refusal, registered
 from provision.engine.state import Failure, Slot, State
 from provision.engine.view import NodeView
-from provision.errors import Interrupted, ProvisionError, Unreachable
+from provision.errors import Interrupted, ProvisionError, Unknown, Unreachable
 from provision.events import Note, PlayEnded, PlayStarted, Status, TaskStarted
 
 
@@ -27,6 +27,8 @@ def run_play(index: int, play: Play, state: State) -> None:
         for item in scope.play_items(play, state):
             if not state.over:
                 _pass(index, play, state, item)
+    except Unknown as unknown:
+        state.context.emitter.emit(Note(text=f"{play.name}: {unknown}"))
     finally:
         seconds = clock.monotonic() - started
         state.phases[play.name] = state.phases.get(play.name, 0.0) + seconds

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +66,21 @@ class _Loading:
         self._failed(self._missing_qnext())
         self._failed(disagreements(hosts, self._qnext))
         self._raise(hosts)
+        self._warn_of_twins(hosts)
         return Inventory(
             path=str(self._structure.path),
             hosts=hosts,
-            groups={name: self._still_there(names, hosts) for name, names in self._groups.items()},
+            groups=self._groups_without_left_out(hosts),
             digest=digest(hosts),
             warnings=tuple(dict.fromkeys((*suspicions(self._structure), *self._warnings))),
         )
 
     def _hosts(self) -> tuple[Host, ...]:
         found = [self._host(self._structure.hosts[name]) for name in self._groups[ALL]]
-        numbered = enumerate(parts for parts in found if parts is not None)
-        return tuple(Host(index=index, **parts) for index, parts in numbered)
+        return tuple(replace(host, index=index) for index, host in enumerate(filter(None, found)))
 
-    def _host(self, raw: RawHost) -> dict[str, Any] | None:
-        """The fields of a ``Host``; None where it is left out (``qnext: null``) or wrong."""
-        groups = self._groups_of[raw.name]
+    def _host(self, raw: RawHost) -> Host | None:
+        """None where it is left out (``qnext: null``) or wrong. Its index is given when all are known."""
         scope = self._scope(raw.name)
         qnext = scope.node(QNEXT)
         if qnext is None:
@@ -92,16 +91,8 @@ class _Loading:
         self._qnext[raw.name] = qnext
         reached = ansible_vars.connection(raw.name, scope, self._fail, self._warn)
         settings = self._settings(qnext, scope)
-        if settings is None:
-            return None
-        names = (ALL, *(group.name for group in groups))
-        return {
-            "name": raw.name,
-            "groups": names,
-            "connection": reached,
-            "settings": settings,
-            "variables": _shown(scope),
-        }
+        groups = (ALL, *(group.name for group in self._groups_of[raw.name]))
+        return Host(raw.name, 0, groups, reached, settings, _shown(scope)) if settings else None
 
     def _missing_qnext(self) -> Iterator[ConfigError]:
         if self._without_qnext:
@@ -147,15 +138,15 @@ class _Loading:
         except ConfigError as error:
             self._fail(error)
             return None
-        key = json.dumps(data, sort_keys=True, default=str)
+        key = json.dumps(data, default=str)
         if key not in self._validated:
             self._validated[key], errors = validate(data, qnext)
             self._failed(errors)
         return self._validated[key]
 
-    def _still_there(self, names: Iterable[str], hosts: Iterable[Host]) -> tuple[str, ...]:
+    def _groups_without_left_out(self, hosts: Iterable[Host]) -> dict[str, tuple[str, ...]]:
         present = {host.name for host in hosts}
-        return tuple(name for name in names if name in present)
+        return {group: tuple(name for name in names if name in present) for group, names in self._groups.items()}
 
     # ---- errors and warnings
 
@@ -168,6 +159,16 @@ class _Loading:
 
     def _warn(self, message: str, where: Position) -> None:
         self._warnings[f"{where}: {message}"] = None
+
+    def _warn_of_twins(self, hosts: tuple[Host, ...]) -> None:
+        """Two names for one machine: its devices and ports would be given away twice."""
+        first: dict[tuple[object, ...], str] = {}
+        for host in hosts:
+            way = host.connection
+            other = first.setdefault((way.kind, way.host, way.port, way.jump, way.proxy_command), host.name)
+            if other != host.name:
+                same = f"{other!r} and {host.name!r} are both reached as {way.host}: one machine, twice?"
+                self._warn(same, self._structure.hosts[host.name].position)
 
     def _raise(self, hosts: tuple[Host, ...]) -> None:
         if not hosts and not self._errors:

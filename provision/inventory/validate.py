@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from provision.errors import ConfigError
 from provision.inventory.model import Settings
+from provision.registry import did_you_mean
 from provision.secrets import Secret
 from provision.yamlio import Node, describe
 
@@ -113,9 +114,7 @@ def _at(data: Any, path: Path) -> Any:
 
 
 def _unknown_key(name: str, path: Path, node: Node) -> ConfigError:
-    known = list(fields_at(path[:-1]))
-    close = get_close_matches(str(path[-1]), known, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    hint = did_you_mean(str(path[-1]), fields_at(path[:-1]))
     return node.error(f"{name}: unknown key", path, key=True, hint=hint)
 
 

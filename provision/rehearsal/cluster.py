@@ -28,7 +28,8 @@ from provision.rehearsal.layout import make_node
 from provision.rehearsal.node import MARK, Node
 from provision.rehearsal.registry import shipped_images
 from provision.rehearsal.standins.docker.images import write_registry
-from provision.rehearsal.standins.docker.store import Store, birth
+from provision.rehearsal.standins.docker.store import Store
+from provision.rehearsal.standins.process import birth
 from provision.rehearsal.standins.ps import all_pids, environment
 
 PORT = 2222
@@ -113,7 +114,7 @@ def status(folder: Path) -> tuple[NodeStatus, ...]:
 
 def info(folder: Path) -> ClusterInfo:
     """The cluster in ``folder``. Raises ``UsageError`` where there is none."""
-    nodes = [Node(str(path)) for path in sorted((folder / "nodes").glob("*"))]
+    nodes = _nodes(folder)
     if not nodes or not (folder / "cluster.json").exists():
         raise UsageError(f"no rehearsal cluster in {folder}", hint="qnext-provision rehearse up makes one")
     return ClusterInfo(
@@ -158,15 +159,21 @@ def create(folder: Path, nodes: int, hardware: str, *, port: int, cluster: str) 
     made = []
     for number in range(1, nodes + 1):
         name = f"node{number}"
-        made.append(make_node(folder / "nodes" / name, name=name, hardware=kind, address=f"{base}.{number}"))
+        made.append(make_node(folder / "nodes" / name, number=number, hardware=kind, address=f"{base}.{number}"))
     _write_keys(folder, made, port)
     write_inventory(folder, made, port=port, cluster=cluster)
     (folder / "cluster.json").write_text(f"{port}\n")
 
 
+def _nodes(folder: Path) -> list[Node]:
+    """The cluster's nodes in their order."""
+    return sorted((Node(str(path)) for path in (folder / "nodes").glob("*")), key=lambda node: node.number)
+
+
 def _free_base(nodes: int, port: int) -> str:
-    """Three octets of loopback on which nobody listens at ``port``: 127.77.0, else a random neighbour."""
-    candidates = ["127.77.0", *(f"127.77.{random.randrange(1, 250)}" for _ in range(50))]
+    """Three octets of loopback on which nobody listens at ``port``: 127.77.0 for the usual port, another one for each
+    other port, so that the servers of two rehearsals don't meet; else a random neighbour."""
+    candidates = [f"127.77.{(port - PORT) % 250}", *(f"127.77.{random.randrange(1, 250)}" for _ in range(50))]
     for base in candidates:
         if all(_is_free(f"{base}.{number}", port) for number in range(1, nodes + 1)):
             return base
@@ -212,8 +219,8 @@ class _ServerThread(threading.Thread):
         super().__init__(name="rehearsal", daemon=True)
         self._folder = folder
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._started = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._listening = asyncio.Event()
         self._failure: BaseException | None = None
         self._up = threading.Event()
 
@@ -237,16 +244,16 @@ class _ServerThread(threading.Thread):
     def end(self) -> None:
         if self.is_alive() and not self._loop.is_closed():
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._loop.call_soon_threadsafe(self._ending.set)
             self.join(_END_PATIENCE)
 
     async def _serve(self) -> None:
         waiting = asyncio.create_task(self._tell())
-        await _serve(self._folder, self._stop, self._started)
+        await _serve(self._folder, self._ending, self._listening)
         waiting.cancel()
 
     async def _tell(self) -> None:
-        await self._started.wait()
+        await self._listening.wait()
         self._up.set()
 
 
@@ -273,7 +280,7 @@ async def _serve(folder: Path, stop: asyncio.Event, started: asyncio.Event) -> N
     from provision.rehearsal.server import NodeServer, serve
 
     port = int((folder / "cluster.json").read_text())
-    nodes = [Node(str(path)) for path in sorted((folder / "nodes").glob("*"))]
+    nodes = _nodes(folder)
     await serve([NodeServer(node, port=port, keys=folder / "keys") for node in nodes], folder, stop, started)
 
 

@@ -17,7 +17,7 @@ from provision.clock import monotonic, sleep
 from provision.errors import UsageError
 from provision.rehearsal.layout import MODEL
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.docker.store import birth
+from provision.rehearsal.standins.process import birth
 from provision.rehearsal.weights import shard_name
 
 _PATIENCE = 5.0

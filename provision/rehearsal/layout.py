@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 
-from provision.rehearsal.node import Node
-from provision.rehearsal.standins import hccn_tool, net, system
+from provision.rehearsal.node import FACTS, Node
+from provision.rehearsal.standins import net, system
 from provision.rehearsal.standins.launcher import write_executable, write_launcher
-from provision.rehearsal.standins.shell import WRAPPER
+from provision.rehearsal.standins.shell import MAPPED, WRAPPER
 from provision.rehearsal.weights import write_weights
 
 MODEL = "/data/weights/Qwen3-Next-80B-A3B-Instruct"
@@ -18,9 +17,6 @@ HDK = "25.5.1"
 
 _COMMANDS = {
     "docker": "docker.cli",
-    "df": "df",
-    "ip": "net",
-    "ss": "net",
     "ps": "ps",
     "pgrep": "ps",
     "sudo": "sudo",
@@ -79,14 +75,20 @@ HwHiAiUser:x:1003:1003::/home/HwHiAiUser:/sbin/nologin
 """
 
 
-def make_node(folder: Path, *, name: str, hardware: str, address: str) -> Node:
+def make_node(folder: Path, *, number: int, hardware: str, address: str) -> Node:
     """Make the node's folder with everything in it."""
     for part in ("state", "docker/containers", "docker/layers", "inside", "root/usr/bin", "root/usr/local/bin",
                  "root/usr/sbin", "root/usr/local/sbin"):  # fmt: skip
         (folder / part).mkdir(parents=True, exist_ok=True)
-    facts = {"name": name, "hardware": hardware, "address": address, "python": sys.executable}
+    facts = {
+        "name": folder.name,
+        "number": str(number),
+        "hardware": hardware,
+        "address": address,
+        "python": sys.executable,
+    }
     facts["code"] = str(Path(__file__).resolve().parents[2])
-    (folder / "node.json").write_text(json.dumps(facts))
+    (folder / FACTS).write_text("".join(f"{key}={value}\n" for key, value in facts.items()))
     node = Node(str(folder))
     _write_commands(node)
     _write_files(node)
@@ -112,7 +114,7 @@ def _write_commands(node: Node) -> None:
     system.write_scripts(node, folder, arch=arch(node.hardware), cpus=_cpus(node))
     system.link_real(folder)
     system.link_real(node.inside)
-    wrapper = WRAPPER.format(root=node.root, rewriting=f"'{node.folder}/rewriting-sh'")
+    wrapper = WRAPPER.format(root=node.root, mapped=MAPPED, rewriting=f"'{node.folder}/rewriting-sh'")
     for name in ("sh", "bash", "dash"):
         write_executable(f"{folder}/{name}", wrapper)
     for name in ("bin", "sbin"):
@@ -140,14 +142,11 @@ def _write_files(node: Node) -> None:
         "proc/meminfo": _meminfo(memory),
         "proc/loadavg": "1.52 1.40 1.31 2/3120 48123\n",
         "proc/cpuinfo": _cpuinfo(node),
-        "proc/version": f"Linux version {system.KERNEL.format(arch=arch(node.hardware))} (abuild@obs) #1 SMP\n",
+        "proc/version": f"Linux version {system.KERNEL} (abuild@obs) #1 SMP\n",
         "proc/mounts": "/dev/nvme0n1p2 / ext4 rw,relatime 0 0\ntmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n",
-        "proc/net/dev": net.proc_net_dev(),
-        "proc/net/route": net.proc_net_route(node),
-        "proc/net/tcp": net.proc_net_tcp(node),
-        "proc/net/tcp6": "  sl  local_address                         remote_address                        st\n",
-        "proc/net/if_inet6": "",
-        "proc/sys/kernel/random/boot_id": "7a1f0c4e-52a9-4a86-9d5a-%012x\n" % int(node.address.rpartition(".")[2]),
+        **net.static_files(node),
+        **net.live_files(node),
+        "proc/sys/kernel/random/boot_id": "7a1f0c4e-52a9-4a86-9d5a-%012x\n" % node.number,
         "proc/sys/kernel/hostname": f"{node.name}\n",
         "proc/sys/vm/swappiness": "60\n",
         "proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
@@ -173,19 +172,27 @@ def _write_npu(node: Node) -> None:
         "usr/local/Ascend/driver/version.info": _DRIVER,
         "usr/local/Ascend/firmware/version.info": _FIRMWARE,
         "etc/ascend_install.info": _INSTALL,
-        "etc/hccn.conf": hccn_tool.conf(node),
+        "etc/hccn.conf": _hccn_conf(node),
         "usr/local/Ascend/driver/lib64/common/libc_sec.so": "",
         "usr/local/Ascend/driver/lib64/driver/libascend_hal.so": "",
         "usr/local/dcmi/libdcmi.so": "",
     }.items():
         _write(node, path, text)
-    os.makedirs(f"{node.root}/usr/local/Ascend/driver/tools", exist_ok=True)
     _launcher(node, f"{node.root}/usr/local/bin", "npu-smi", "npu_smi")
-    _launcher(node, f"{node.root}/usr/local/Ascend/driver/tools", "hccn_tool", "hccn_tool")
     for number in range(node.dies):
         os.symlink("/dev/null", f"{node.root}/dev/davinci{number}")
     for name in ("davinci_manager", "devmm_svm", "hisi_hdc"):
         os.symlink("/dev/null", f"{node.root}/dev/{name}")
+
+
+def _hccn_conf(node: Node) -> str:
+    """/etc/hccn.conf: the addresses that the driver configures at boot; the same that hccn_tool tells."""
+    lines = []
+    for device in range(node.dies):
+        values = {"address": f"29.{node.number}.112.{device + 10}", "netmask": "255.255.0.0"}
+        values |= {"netdetect": f"29.{node.number}.0.1", "gateway": f"29.{node.number}.0.1", "send_arp_status": "1"}
+        lines += [f"{key}_{device}={value}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _meminfo(total: int) -> str:

@@ -33,6 +33,10 @@ _PATH = re.compile(
     rf"|dev{_END}(?!/(?:{REAL_DEVICES}){_END})"
     rf"|proc/(?:(?:{MAPPED_PROC}){_END}|[\[*]|[^/\s\"']+/cgroup{_END}))"
 )
+_PROC_TAKEN_OFF = re.compile(r"(\$\{\w+##?)/proc/")
+"""``${d#/proc/}``: whether d is the node's or the machine's can't be told from the text, so the prefix is left open."""
+
+_ENCODED = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}\Z")
 _REGEX_BODY = re.compile(r"/[a-z]+/(?:[ \t]*\{|[pd]['; ]|!)")
 _BEFORE_PATH = frozenset(" \t\n\r=:;|&<>({,`[#%^!~@\\")
 _QUOTES = frozenset("'\"\\")
@@ -47,7 +51,7 @@ def rewrite(text: str, root: str) -> str:
             return found
         return root + found
 
-    return _PATH.sub(replace, text)
+    return _PROC_TAKEN_OFF.sub(r"\1*/proc/", _PATH.sub(replace, text))
 
 
 def map_path(path: str, root: str) -> str:
@@ -62,14 +66,44 @@ def unmap(text: str, root: str) -> str:
     return text.replace(root + "/", "/").replace(root, "/")
 
 
-class Unmapper:
-    """Takes ``root`` out of a byte stream that comes in arbitrary pieces."""
+class LineMapper:
+    """Maps shell text that comes in arbitrary pieces, by complete lines. A line of base64 is content, not text."""
 
-    __slots__ = ("_held", "_root")
+    __slots__ = ("_rest", "_root")
 
     def __init__(self, root: str) -> None:
+        self._root = root
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that are complete, mapped."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return b"".join(self._mapped(line) + b"\n" for line in lines)
+
+    def finish(self) -> bytes:
+        """What is left at the end of the stream."""
+        rest, self._rest = self._rest, b""
+        return self._mapped(rest)
+
+    def _mapped(self, line: bytes) -> bytes:
+        if b"/" not in line or _ENCODED.match(line):
+            return line
+        return rewrite(line.decode("utf-8", "surrogateescape"), self._root).encode("utf-8", "surrogateescape")
+
+
+class Unmapper:
+    """Takes ``root`` out of a byte stream that comes in arbitrary pieces.
+
+    ``disk_full``: sessions on a full disk run with a file size limit of 0, the one way to make any write fail without
+    rights; the kernel's words for that are exchanged for those of a full disk.
+    """
+
+    __slots__ = ("_disk_full", "_held", "_root")
+
+    def __init__(self, root: str, *, disk_full: bool = False) -> None:
         self._root = root.encode()
         self._held = b""
+        self._disk_full = disk_full
 
     def feed(self, data: bytes) -> bytes:
         """What can be passed on now; bytes that may be the beginning of a root path are held back."""
@@ -84,6 +118,8 @@ class Unmapper:
         return self._strip(held)
 
     def _strip(self, data: bytes) -> bytes:
+        if self._disk_full:
+            data = data.replace(b"File too large", b"No space left on device")
         return data.replace(self._root + b"/", b"/").replace(self._root, b"/") if self._root in data else data
 
     def _overlap(self, data: bytes) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Awaitable
@@ -18,8 +19,9 @@ from pathlib import Path
 import asyncssh
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.rewrite import Unmapper, rewrite
-from provision.rehearsal.standins.net import proc_net_tcp
+from provision.rehearsal.rewrite import LineMapper, Unmapper, rewrite
+from provision.rehearsal.standins.net import Socket, listeners, live_files
+from provision.rehearsal.standins.shell import MAPPED
 from provision.rehearsal.standins.system import login_environment
 
 MAX_SESSIONS = 10
@@ -27,6 +29,7 @@ MAX_SESSIONS = 10
 
 _CHUNK = 65536
 _POLL = 0.05
+_SHELL_ON_STDIN = re.compile(r"\bsh -s\b|\bsh\s*$")
 _PORTS_EVERY = 4
 """Polls between two looks at the ports while commands run."""
 
@@ -42,7 +45,7 @@ class NodeServer:
         self._listening: tuple[bool, str] = (False, "")
         self._taken: dict[int, asyncio.Server] = {}
         self._running = 0
-        self._ports_seen = ""
+        self._ports_seen: list[Socket] | None = None
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.logins: dict[str, list[str]] = {}
 
@@ -115,15 +118,16 @@ class NodeServer:
         self._drop_after_execs(process)
 
     def refresh_ports(self) -> None:
-        """Write the node's /proc/net/tcp when it changed."""
-        text = proc_net_tcp(self.node)
-        if text != self._ports_seen:
-            target = os.path.join(self.node.root, "proc/net/tcp")
-            temporary = f"{target}~"
-            with open(temporary, "w", encoding="ascii") as file:
+        """Bring what the node knows of its listening sockets up to date, where they changed."""
+        found = listeners(self.node)
+        if found == self._ports_seen:
+            return
+        for path, text in live_files(self.node).items():
+            target = os.path.join(self.node.root, path)
+            with open(f"{target}~", "w", encoding="ascii") as file:
                 file.write(text)
-            os.replace(temporary, target)
-            self._ports_seen = text
+            os.replace(f"{target}~", target)
+        self._ports_seen = found
 
     @property
     def busy(self) -> bool:
@@ -212,6 +216,7 @@ class _Command:
         self._server = server
         self._session = session
         self._node = server.node
+        self._disk_full = bool(server.node.state.get("disk/full"))
 
     async def run(self) -> int:
         """Start it, carry bytes, return its status (negative: the signal that ended it)."""
@@ -236,7 +241,8 @@ class _Command:
         command = self._session.command
         if command is None:
             return [shell, "-s"]
-        return ["/bin/sh", "-c", rewrite(command, self._node.root)]
+        limit = "trap '' XFSZ; ulimit -f 0; " if self._disk_full else ""
+        return ["/bin/sh", "-c", limit + rewrite(command, self._node.root)]
 
     def _home(self) -> str:
         user = str(self._session.get_extra_info("username"))
@@ -247,10 +253,12 @@ class _Command:
         peer = self._session.get_extra_info("peername") or ("127.0.0.1", 0)
         local = self._session.get_extra_info("sockname") or (self._node.address, 22)
         ends = {"SSH_CONNECTION": f"{peer[0]} {peer[1]} {local[0]} {local[1]}"}
-        return {**login_environment(self._node, user), **ends, "SSH_CLIENT": f"{peer[0]} {peer[1]} {local[1]}"}
+        mapped = {MAPPED: "1"} if _reads_script(self._session.command) else {}
+        return {**login_environment(self._node, user), **ends, **mapped}
 
     async def _feed(self, process: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
         """Carry the session's input to the command, and its signals."""
+        mapper = LineMapper(self._node.root) if _reads_script(self._session.command) else None
         while True:
             try:
                 data = await self._session.stdin.read(_CHUNK)
@@ -264,14 +272,16 @@ class _Command:
             if self._server.drop_at(data):
                 self._server.drop_all()
             with contextlib.suppress(ConnectionError):
-                stdin.write(data)
+                stdin.write(mapper.feed(data) if mapper else data)
                 await stdin.drain()
         with contextlib.suppress(ConnectionError):
+            if mapper:
+                stdin.write(mapper.finish())
             stdin.close()
 
     async def _drain(self, source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]) -> None:
         """Carry one stream of output; when the session is gone, swallow it."""
-        unmapper = Unmapper(self._node.root)
+        unmapper = Unmapper(self._node.root, disk_full=self._disk_full)
         while data := await source.read(_CHUNK):
             await self._send(unmapper.feed(data), target)
         await self._send(unmapper.finish(), target)
@@ -290,6 +300,11 @@ class _Command:
     def _signal(process: asyncio.subprocess.Process, name: str) -> None:
         with contextlib.suppress(ProcessLookupError, ValueError, KeyError):
             os.killpg(process.pid, signal.Signals[f"SIG{name}"])
+
+
+def _reads_script(command: str | None) -> bool:
+    """Whether the command is a shell that reads a script from the session: that is mapped here, where it's cheap."""
+    return command is None or _SHELL_ON_STDIN.search(command) is not None
 
 
 async def serve(servers: list[NodeServer], folder: Path, stop: asyncio.Event, started: asyncio.Event) -> None:

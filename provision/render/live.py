@@ -142,8 +142,9 @@ def progress_text(event: Progressed) -> str:
     """How far a node is: a bar where that is known."""
     if event.fraction is None:
         return event.text
-    full = round(max(0.0, min(event.fraction, 1.0)) * _BAR)
-    return f"{'█' * full}{'░' * (_BAR - full)} {event.fraction:4.0%} {event.text}"
+    fraction = max(0.0, min(event.fraction, 1.0))
+    full = round(fraction * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)} {fraction:4.0%} {event.text}"
 
 
 def _fitting(text: str, width: int, style: str = "") -> Text:

@@ -23,9 +23,10 @@ FINAL = frozenset({"S01", "S02", "S03", "S06", "S08"})
 def build_plan(settings_by_site: Sequence[tuple[Site, Settings]], *, shape: ModelShape | None = None) -> LaunchPlan:
     """The plan for these sites, the first being the head. Pure: the same input gives the same plan.
 
-    ``shape``: what the weights' config.json says, where it has been read. Failures that ``qnext.checks`` lowers are
-    warnings of the plan. Raises ``LayoutError`` where the layout
-    cannot work (its ``others`` are further reasons), ``ConfigError`` for an unknown profile."""
+    ``shape``: what the weights' config.json says, where it has been read. Failures that ``qnext.checks`` lowers become
+    warnings of the plan. Raises ``LayoutError`` where the layout cannot work (its ``others`` are further reasons),
+    ``ConfigError`` for an unknown profile.
+    """
     layout = layout_of(settings_by_site, shape)
     violations = [_lowered(violation, layout.head) for violation in judge(layout, placed=True)]
     error = layout_error(violations)

@@ -14,12 +14,14 @@ from provision.accel.protocol import accelerator
 from provision.errors import ConfigError, RemoteError
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci
+from provision.facts.model import ModelConfig, ModelFolder
 from provision.facts.network import Network
 from provision.inventory.model import Connection, Host, Inventory, Settings
 from provision.node import Cluster, Node
 from provision.serve.build import build_plan
 from provision.serve.plan import LaunchPlan, Site
 from provision.serve.render import Script, render_scripts
+from provision.serve.shape import ModelShape
 from provision.shell import quote
 
 KEPT_LINES = 20_000
@@ -46,18 +48,35 @@ class Launch:
 
 def declared(inventory: Inventory) -> Launch:
     """The launch by the inventory alone. Raises ``ConfigError`` where an address can only be found on the node."""
-    sites = [(_declared_site(host), host.settings) for host in inventory.hosts]
-    return _launch(sites)
+    alone = len(inventory.hosts) == 1
+    return _launch([(_declared_site(host, alone=alone), host.settings) for host in inventory.hosts])
 
 
 def observed(cluster: Cluster) -> Launch:
-    """The launch on these nodes as they are."""
-    return _launch([(observed_site(node), node.settings) for node in cluster.nodes])
+    """The launch on these nodes as they are, for the model as it lies there."""
+    head = cluster.nodes[0]
+    weights = head.get(ModelFolder(head.settings.model.path))
+    sites = [(observed_site(node), node.settings) for node in cluster.nodes]
+    return _launch(sites, _shape(weights.config) if weights.config else None)
 
 
 def facts(settings: Settings) -> list[Fact[object]]:
     """What ``observed`` looks at."""
-    return [Network()] if settings.hardware == "cpu" else [Network(), Davinci()]
+    always: list[Fact[object]] = [Network(), ModelFolder(settings.model.path)]
+    return always if settings.hardware == "cpu" else [*always, Davinci()]
+
+
+def _shape(config: ModelConfig) -> ModelShape:
+    return ModelShape(
+        architecture=next(iter(config.architectures), ""),
+        model_type=config.model_type,
+        layers=config.layers or 0,
+        hidden=config.hidden_size or 0,
+        heads=config.attention_heads or 0,
+        kv_heads=config.kv_heads or 0,
+        experts=config.experts or 0,
+        context=config.max_positions or 0,
+    )
 
 
 def observed_site(node: Node) -> Site:
@@ -79,18 +98,18 @@ def _found_address(node: Node) -> str:
     interface = network.interface(network.default_interface or "")
     if interface and interface.addresses:
         return interface.addresses[0].ip
-    raise RemoteError(
-        "no address for the ranks was found on the node", node=node.name, hint="set qnext.data_address for this host"
-    )
+    hint = "set qnext.data_address for this host"
+    raise RemoteError("no address for the ranks was found on the node", node=node.name, hint=hint)
 
 
-def _declared_site(host: Host) -> Site:
+def _declared_site(host: Host, *, alone: bool) -> Site:
+    """A single host needs no address: nobody else talks to it."""
     settings = host.settings
     devices = settings.devices
     if devices is None:
         devices = accelerator(settings.hardware).default_devices
     address = settings.data_address or _literal_address(host.connection)
-    if not address:
+    if not address and not alone:
         raise ConfigError(
             f"{host.name}: the address of its ranks is not known without asking the node",
             hint="set qnext.data_address (or an address as ansible_host)",
@@ -105,8 +124,8 @@ def _literal_address(connection: Connection) -> str:
         return ""
 
 
-def _launch(sites: list[tuple[Site, Settings]]) -> Launch:
-    plan = build_plan(sites)
+def _launch(sites: list[tuple[Site, Settings]], shape: ModelShape | None = None) -> Launch:
+    plan = build_plan(sites, shape=shape)
     key = sites[0][1].serve.api_key
     scripts = render_scripts(plan, {site.node: settings for site, settings in sites})
     return Launch(plan, scripts, {"VLLM_API_KEY": key.reveal()} if key else {})

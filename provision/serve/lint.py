@@ -15,8 +15,8 @@ from provision.serve.shape import ModelShape
 from provision.serve.topologies.base import topologies, topology
 
 RULES: tuple[Rule, ...] = (
-    *nodes.RULES,
     *model.RULES,
+    *nodes.RULES,
     *release.RULES,
     *ports.RULES,
     *arguments.RULES,
@@ -30,8 +30,8 @@ _SHOWN_ALTERNATIVES = 4
 def lint(
     settings_by_site: Sequence[tuple[Site, Settings]], *, shape: ModelShape | None = None
 ) -> tuple[Violation, ...]:
-    """All violations of the requested layout, failures first. ``shape``: what the weights' config.json says, where
-    known. Raises ``ConfigError`` for an unknown profile."""
+    """All violations of the requested layout, failures first. Addresses are not judged: they may be found only later.
+    ``shape``: what the weights' config.json says, where known. Raises ``ConfigError`` for an unknown profile."""
     return judge(layout_of(settings_by_site, shape))
 
 

@@ -98,16 +98,22 @@ class RunDirectory:
 
     def _log(self, event: CommandRan) -> None:
         if event.node not in self._commands:
-            folder = self.path / "commands"
-            folder.mkdir(exist_ok=True, mode=0o700)
+            folder = self._folder("commands")
             self._commands[event.node] = _appending(folder / f"{_fit(event.node) or 'cluster'}.log")
         self._commands[event.node].write(as_log(event))
 
     def _keep(self, event: Kept) -> None:
-        folder = self.path / "logs" / (_fit(event.node) or "cluster")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = self._folder("logs", _fit(event.node) or "cluster")
         with _opened(folder / (_fit(event.name) or "text"), "w") as file:
             file.write(event.text)
+
+    def _folder(self, *names: str) -> Path:
+        """A folder of the run, one level at a time: ``mkdir(parents=True)`` gives parents the umask's mode."""
+        folder = self.path
+        for name in names:
+            folder /= name
+            folder.mkdir(exist_ok=True, mode=0o700)
+        return folder
 
     def _end(self, event: RunEnded) -> None:
         self._record |= {

@@ -156,7 +156,7 @@ def _walk(node: nodes.Node, *, optional: bool) -> Iterator[Reference]:
         return
     guarded = _guarded(node)
     for child in node.iter_child_nodes():
-        yield from _walk(child, optional=child is guarded or (optional and _path(child) is not None))
+        yield from _walk(child, optional=child is guarded)
 
 
 def _path(node: nodes.Node) -> tuple[str, ...] | None:

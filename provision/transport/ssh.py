@@ -154,9 +154,11 @@ def config_for(path: str | None) -> SshConfig:
     return look_up
 
 
-@functools.lru_cache(maxsize=1)
 def _fabric_config() -> fabric.Config:
-    """fabric's defaults, with no files of its own looked for: ssh config is our business, and read once."""
+    """fabric's defaults, with no files of its own looked for: ssh config is our business, and read once.
+
+    One for each connection: connections write to their configuration, and a shared one fails under threads.
+    """
     return fabric.Config(lazy=True, overrides={"load_ssh_configs": False})
 
 

@@ -78,7 +78,10 @@ def _measure(server: sshd.Server, names: list[str], commands: dict[str, str], ro
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            taken[name].append(_once(server, name, commands.get(name)))
+            before = server.cpu()
+            run = _once(server, name, commands.get(name))
+            time.sleep(0.3)  # sshd's children end a little later
+            taken[name].append({**run, "server": server.cpu() - before})
     return [
         {"nodes": len(server.addresses), "what": name, **{k: _median(runs, k) for k in runs[0]}}
         for name, runs in taken.items()
@@ -108,12 +111,14 @@ def _once(server: sshd.Server, name: str, command: str | None) -> dict[str, floa
 
 def print_table(table: list[dict[str, object]]) -> None:
     """Markdown, as the README has it."""
-    print("nodes | what | wall s | client CPU s | CPU ms a node | peak MiB | execs a node | connections a node")
-    print("---|---|---|---|---|---|---|---")
+    print("nodes | what | wall s | client CPU s | CPU ms a node | server CPU s | peak MiB | execs a node | connections a node")
+    print("---|---|---|---|---|---|---|---|---")
     for row in table:
-        wall, cpu, memory, nodes = (float(str(row[key])) for key in ("wall", "cpu", "memory", "nodes"))
+        wall, cpu, served, memory, nodes = (
+            float(str(row[key])) for key in ("wall", "cpu", "server", "memory", "nodes")
+        )
         print(
-            f"{row['nodes']} | {row['what']} | {wall:.2f} | {cpu:.2f} | {cpu / nodes * 1000:.1f} | {memory / 1024:.0f}"
+            f"{row['nodes']} | {row['what']} | {wall:.2f} | {cpu:.2f} | {cpu / nodes * 1000:.1f} | {served:.2f} | {memory / 1024:.0f}"
             f" | {row.get('execs', '')} | {row.get('connections', '')}"
         )
 

@@ -148,14 +148,6 @@ def _ours_facts(described: dict[str, object]) -> dict[str, object]:
     return _pool(described, probe)
 
 
-def _noerr(described):
-    import provision.transport.framing as f
-    f._DEADLINES=f._DEADLINES.replace("; printf '%s %s\\n' $_qm $_qi >&2; }}","; }}")
-    f.Answer.done=property(lambda self: len(self._out.closed)>=self._count)
-    f.Answer.sections=lambda self: [(setattr(self._err,'closed',[(b"",False,["0"])]*99),self._section(i))[1] for i in range(len(self._out.closed))]
-    return _ours_facts(described)
-
-
 def _ours_true(described: dict[str, object]) -> dict[str, object]:
     def run(transport: object) -> None:
         assert transport.run("true", deadline=10).ok  # type: ignore[attr-defined]
@@ -168,7 +160,6 @@ CONTENDERS: dict[str, Callable[[dict[str, object]], dict[str, object] | None]] =
     "ours-true": _ours_true,
     "bare-facts": _bare("export LC_ALL=C\n" + "".join(f"echo =={n}==; {c}\n" for n, c in enumerate(FACTS)) + "exit 0\n"),
     "ours-facts": _ours_facts,
-    "ours-noerr": _noerr,
 }
 
 if __name__ == "__main__":

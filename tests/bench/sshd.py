@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -21,6 +22,12 @@ class Server:
     folder: Path
     addresses: tuple[str, ...]
     user: str
+    pids: list[int] = field(default_factory=list)
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the server and all that ran behind it have used, as far as it has ended."""
+        fields = Path(f"/proc/{self.pids[0]}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def key(self) -> Path:
@@ -46,6 +53,7 @@ def running(folder: Path, nodes: int, *, options: str = "") -> Iterator[Server]:
     process = subprocess.Popen(
         [sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], stdin=subprocess.DEVNULL
     )
+    server.pids.append(process.pid)
     try:
         _await_port(server.port, process)
         yield server

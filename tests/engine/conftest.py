@@ -420,3 +420,9 @@ def config_error(bench: Callable[..., Bench]) -> Callable[[str], ConfigError]:
         return caught.value
 
     return load
+
+
+@pytest.fixture
+def fact() -> type[State]:
+    """The fact that reads a value of a node in memory."""
+    return State

@@ -65,7 +65,12 @@ CASES = [
     (task("say: {}\nretries: 1.5"), (7, 18), "retries is a whole number", ""),
     (task("say: {}\ntimeout: soon"), (7, 18), "timeout is a number", ""),
     (task("say: {}\nignore_errors: yes"), (7, 24), "ignore_errors is true or false, not the text 'yes'", ""),
-    (task("say: {}\nnotify: restart"), (7, 17), "no handler of this play is named 'restart'", "handlers stand in the play"),
+    (
+        task("say: {}\nnotify: restart"),
+        (7, 17),
+        "no handler of this play is named 'restart'",
+        "handlers stand in the play",
+    ),
     (task("say: {}\nhosts: nobody"), (7, 16), "'nobody' is no host or group", ""),
     (task("say: {}\ntags: {a: b}"), (7, 15), "tags is a text or a list of texts", ""),
     ("params: {x: 1}\n" + PLAY, (2, 13), "the parameter 'x' is a mapping", ""),
@@ -73,7 +78,12 @@ CASES = [
     ("params: {x: {type: int, default: two}}\n" + PLAY, (2, 34), "x takes a whole number, not the text 'two'", ""),
     ("params: {x: {type: choice}}\n" + PLAY, (2, 13), "the choice 'x' has no choices", ""),
     ("params: {x-y: {}}\n" + PLAY, (2, 10), "'x-y' is no name", ""),
-    ("params: {x: {}}\n" + task("say: {message: '{{ x }}'}"), (7, 24), "'x' is not defined here", "a parameter is params.x"),
+    (
+        "params: {x: {}}\n" + task("say: {message: '{{ x }}'}"),
+        (7, 24),
+        "'x' is not defined here",
+        "a parameter is params.x",
+    ),
     ("plays:\n  - import_playbook: none.yaml\n", (3, 22), "there is no playbook", ""),
     ("plays:\n  - import_playbook: play.yaml\n", (3, 22), "import each other without end: play.yaml -> play.yaml", ""),
 ]
@@ -93,7 +103,9 @@ def test_refused(config_error: Refused, text: str, place: tuple[int, int], messa
 
 
 def test_all_that_is_wrong_is_found_at_once(config_error: Refused) -> None:
-    error = config_error(TASKS + "      - {say: {}, registr: a}\n      - {sya: {}}\n      - {ensure: {key: x, valeu: 1}}\n")
+    error = config_error(
+        TASKS + "      - {say: {}, registr: a}\n      - {sya: {}}\n      - {ensure: {key: x, valeu: 1}}\n"
+    )
     assert len([error, *error.others]) == 3
 
 
@@ -146,7 +158,12 @@ def test_without_an_inventory_unknown_names_may_be_its_variables(bench: Callable
 
 
 def test_static_arguments_are_validated_once(bench: Callable[..., Any]) -> None:
-    tasks = bench().load(TASKS + "      - {ensure: {key: y}}\n      - {ensure: {key: '{{ qnext.cluster }}'}}\n").plays[0].tasks
+    tasks = (
+        bench()
+        .load(TASKS + "      - {ensure: {key: y}}\n      - {ensure: {key: '{{ qnext.cluster }}'}}\n")
+        .plays[0]
+        .tasks
+    )
     assert tasks[0].static is not None
     assert tasks[0].static.key == "y"  # type: ignore[attr-defined]
     assert tasks[1].static is None

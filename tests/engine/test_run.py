@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +15,10 @@ from provision.events import (
     CommandRan,
     Found,
     NodeUnreachable,
+    Note,
     PlayEnded,
     PlayStarted,
+    Progressed,
     RunEnded,
     RunStarted,
     TaskEnded,
@@ -157,6 +161,22 @@ def test_what_a_plan_cannot_know_is_unknown_and_never_failed(bench: Make) -> Non
         ("late", "ok"),
     ]
     assert "known only after: set x" in messages(b, "look")["a"]
+
+
+def test_a_play_over_what_a_plan_cannot_know_is_passed_by(bench: Make) -> None:
+    b = bench("a")
+    report = b.run(
+        """
+plays:
+  - {name: one, hosts: all, tasks: [{ensure: {key: x}, register: r}]}
+  - {name: two, hosts: all, loop: "{{ r.value }}", tasks: [{say: {}}]}
+  - {name: three, hosts: all, tasks: [{name: after, say: {}}]}
+""",
+        mode="plan",
+    )
+    assert report.exit_code == 0
+    assert [event.text for event in b.seen.of(Note)] == ["two: known only after: set x"]
+    assert statuses(b, "after") == {"a": "ok"}
 
 
 def test_after_a_planned_change_of_anything_no_look_is_taken(bench: Make) -> None:
@@ -325,7 +345,12 @@ def test_when_loop_register_and_results(bench: Make) -> None:
 def test_skipped_tasks(bench: Make) -> None:
     b = bench()
     b.tasks(
-        "- say: {}\n  when: [inventory_hostname != 'b', true]\n  register: r\n- say: {message: '{{ r.skipped }}'}\n  name: n"
+        """
+- say: {}
+  when: [inventory_hostname != 'b', true]
+  register: r
+- {name: n, say: {message: "{{ r.skipped }}"}}
+"""
     )
     assert statuses(b, "say") == {"a": "ok", "b": "skipped", "c": "ok"}
     assert messages(b, "n") == {"a": "False", "b": "True", "c": "False"}
@@ -373,7 +398,12 @@ def test_retries_without_until_try_failures_again(bench: Make) -> None:
 def test_run_once_registers_for_all(bench: Make) -> None:
     b = bench()
     b.tasks(
-        "- say: {message: '{{ inventory_hostname }}'}\n  run_once: true\n  register: r\n- say: {message: '{{ r.message }}'}\n  name: n"
+        """
+- say: {message: "{{ inventory_hostname }}"}
+  run_once: true
+  register: r
+- {name: n, say: {message: "{{ r.message }}"}}
+"""
     )
     assert statuses(b, "say") == {"a": "ok"}
     assert messages(b, "n") == {"a": "a", "b": "a", "c": "a"}
@@ -538,7 +568,12 @@ plays:
 
 
 def test_tags(bench: Make) -> None:
-    tasks = "- {name: one, say: {}, tags: x}\n- {name: two, say: {}}\n- {name: three, say: {}, tags: always}\n- {name: four, say: {}, tags: [never, y]}"
+    tasks = """
+- {name: one, say: {}, tags: x}
+- {name: two, say: {}}
+- {name: three, say: {}, tags: always}
+- {name: four, say: {}, tags: [never, y]}
+"""
 
     def ran(**options: Any) -> list[str]:
         b = bench("a")
@@ -675,3 +710,29 @@ def test_a_tasks_timeout_ends_its_waits(bench: Make) -> None:
     report = b.tasks("- script: {text: fail 1}\n  timeout: 0.05\n  retries: 100\n  delay: 0.02")
     assert report.exit_code == 1
     assert "within its deadline" in messages(b, "script")["a"]
+
+
+def test_a_stop_does_not_wait_for_a_node_that_hangs(bench: Make) -> None:
+    b = bench()
+    hang = threading.Event()
+
+    def wait(script: str) -> None:
+        b.stop.set()
+        hang.wait(30)
+
+    b["b"].before_run = wait
+    started = time.monotonic()
+    report = b.tasks("- script: {text: set x 1}\n- {name: then, say: {}}")
+    hang.set()
+    assert report.exit_code == 130
+    assert time.monotonic() - started < 10
+    assert statuses(b, "then") == {}
+    assert [type(event).__name__ for event in b.seen.events[-2:]] == ["PlayEnded", "RunEnded"]
+
+
+def test_what_waits_long_is_told(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provision.engine.context.WATCH_EVERY", 0.0)
+    b = bench("a")
+    b["a"].before_run = lambda script: time.sleep(1.2)
+    b.tasks("- script: {text: set x 1}")
+    assert [event.text[:28] for event in b.seen.of(Progressed)][:1] == ["waiting for a: script, 1 s"]

@@ -62,7 +62,14 @@ def test_tags(own: str, tags: str, skip: str, runs: bool) -> None:
 
 @pytest.mark.parametrize(
     ("failed", "of", "limit", "stops"),
-    [(1, 10, None, False), (0, 10, 0, False), (1, 10, 0, True), (1, 10, 10, False), (2, 10, 10, True), (0, 0, 0, False)],
+    [
+        (1, 10, None, False),
+        (0, 10, 0, False),
+        (1, 10, 0, True),
+        (1, 10, 10, False),
+        (2, 10, 10, True),
+        (0, 0, 0, False),
+    ],
 )
 def test_limits(failed: int, of: int, limit: float | None, stops: bool) -> None:
     assert too_many(failed, of, limit) is stops

@@ -110,7 +110,11 @@ WRONG = {
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_what_is_wrong(arguments: str) -> None:
-    options = SshOptions()
     with pytest.raises(ValueError, match=WRONG[arguments]):
-        options.add_arguments(arguments)
-        options.fields()
+        fields_of(arguments)
+
+
+def fields_of(arguments: str) -> dict[str, Any]:
+    options = SshOptions()
+    options.add_arguments(arguments)
+    return options.fields()

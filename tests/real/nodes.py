@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import io
 import json
 import os
 import re
@@ -32,6 +33,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +99,7 @@ class Process:
         """Tell whether it still runs; a zombie does not."""
         return self.started != 0 and start_time(self.pid) == self.started
 
-    def end(self, within: float = 10) -> None:
+    def end(self, within: float = 30) -> None:
         """Kill it and wait until it is gone."""
         if self.alive():
             os.kill(self.pid, signal.SIGKILL)
@@ -229,7 +231,7 @@ def removed(folder: str) -> bool:
 
 def remove_tree(folder: Path) -> None:
     """Remove a cluster's files; mounts of a namespace just ended can take a moment to go."""
-    wait_for(lambda: not quiet("rm", "-rf", "--one-file-system", str(folder)), 20, f"{folder} to be removable")
+    wait_for(lambda: not quiet("rm", "-rf", "--one-file-system", str(folder)), 60, f"{folder} to be removable")
 
 
 # --- a node -----------------------------------------------------------------------------
@@ -255,15 +257,18 @@ class Node:
         check: bool = False,
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the node as root: a string by `sh -c`, a sequence as it is."""
+        """Run a command on the node as root: a string by `sh -c`, a sequence as it is.
+
+        Waits for all that holds its output: what is to go on in the background must redirect it.
+        """
         argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
         environment = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
         enter = ["nsenter", f"--target={self.init.pid}", "--mount", "--uts", "--ipc", "--net", "--pid"]
         done = subprocess.run(
             [*enter, *environment, "HOME=/root", *argv],
-            input=input.decode() if isinstance(input, bytes) else input or "",
+            input=input.decode("utf-8", "surrogateescape") if isinstance(input, bytes) else input or "",
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="surrogateescape",
             timeout=timeout,
             check=False,
@@ -282,7 +287,7 @@ class Node:
         data = content.encode() if isinstance(content, str) else content
         quoted = shlex.quote(path)
         script = f'mkdir -p "$(dirname -- {quoted})" && cat > {quoted} && chmod {mode:o} {quoted}'
-        self.exec(script, input=data.decode("utf-8", "surrogateescape"), check=True)
+        self.exec(script, input=data, check=True)
 
     def read(self, path: str) -> str:
         """Return a text file of the node."""
@@ -307,7 +312,7 @@ class Node:
         """Start the node's OpenSSH server, if it is not running, and wait until it listens."""
         start = "setsid /usr/sbin/sshd -D -e >>/var/log/sshd.log 2>&1 </dev/null &"
         self.exec(f"mkdir -p /run/sshd; test -e /run/sshd.pid || {start}", check=True)
-        wait_for(lambda: answers(self.address, 22), 10, f"sshd of {self.name}")
+        wait_for(lambda: answers(self.address, 22), 30, f"sshd of {self.name}")
 
     def stop_sshd(self, *, sessions: bool = True) -> None:
         """Stop the server and, unless told otherwise, its open sessions."""
@@ -321,7 +326,7 @@ class Node:
         start = "setsid dockerd >>/var/log/dockerd.log 2>&1 </dev/null &"
         self.exec(f"docker version >/dev/null 2>&1 || {{ rm -f /run/docker.pid; {start} }}", check=True)
         version = ["docker", "version"]
-        wait_for(lambda: not self.exec(version).returncode, 30, f"dockerd of {self.name}", self.docker_log)
+        wait_for(lambda: not self.exec(version).returncode, 60, f"dockerd of {self.name}", self.docker_log)
 
     def stop_dockerd(self) -> None:
         """Stop the Docker daemon; its containers end with it."""
@@ -351,10 +356,12 @@ class Node:
 
     def put_weights(self, assets: Assets) -> None:
         """Lay every model below /data/weights anew, so that a test may damage its copy."""
-        self.exec(["rm", "-rf", WEIGHTS], check=True)
-        for model, source in assets.models.items():
-            for file in sorted(source.iterdir()):
-                self.put_file(file, f"{WEIGHTS}/{model}/{file.name}")
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for model, source in assets.models.items():
+                archive.add(source, model)
+        unpack = f"rm -rf {WEIGHTS} && mkdir -p {WEIGHTS} && tar -xf - -C {WEIGHTS}"
+        self.exec(unpack, input=packed.getvalue(), check=True)
 
     def put_file(self, source: Path, path: str) -> None:
         """Copy a file of this machine to the node."""
@@ -579,7 +586,7 @@ def start_registry(record: Record, assets: Assets) -> None:
     (folder / "registry.yaml").write_text(json.dumps(config))
     command = ["docker-registry", "serve", str(folder / "registry.yaml")]
     spawn(record, "registry", command, folder / "registry.log")
-    wait_for(lambda: answers(address, 80), 10, "the registry", lambda: tail(folder / "registry.log"))
+    wait_for(lambda: answers(address, 80), 30, "the registry", lambda: tail(folder / "registry.log"))
 
 
 INIT = r"""
@@ -639,7 +646,7 @@ def start_init(record: Record, index: int) -> Process:
     def is_ready() -> bool:
         return not outer.alive() or (ready.exists() and ready.read_text() == "ready\n")
 
-    wait_for(is_ready, 20, f"{folder.name} to start", lambda: tail(folder / "init.log"))
+    wait_for(is_ready, 60, f"{folder.name} to start", lambda: tail(folder / "init.log"))
     query = ["ps", "-o", "pid=", "--ppid", str(outer.pid)]
     children = subprocess.run(query, capture_output=True, text=True, check=False)
     if not children.stdout.strip():

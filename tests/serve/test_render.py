@@ -59,7 +59,11 @@ class Machine:
         return subprocess.run([*shell, "-s"], input=script.text, text=True, capture_output=True, env=environment)
 
     def words(self) -> list[str]:
-        return self.record.read_text().split("\0")[:-1]
+        """What docker got, without the limits, which depend on whether this user may raise them."""
+        words = self.record.read_bytes().decode().split("\0")[:-1]
+        limits = [i for i, word in enumerate(words) if word == "--ulimit"]
+        assert {words[i + 1] for i in limits} <= {"memlock=-1", "nofile=1048576:1048576"}
+        return [word for i, word in enumerate(words) if i not in limits and i - 1 not in limits]
 
     def plan(self, **serve: object) -> tuple[LaunchPlan, Process]:
         found = build_plan(pairs(settings("cpu", path=str(self.model), **serve), 1, interface="eth0"))
@@ -116,8 +120,7 @@ def test_any_value_arrives_unchanged(machine: Machine, value: str, argument: str
         env={"PATH": f"{machine.commands}:{os.environ['PATH']}", "RECORD": str(machine.record)},
     )
     assert raw.returncode == 0, raw.stderr
-    words = machine.record.read_bytes().decode().split("\0")[:-1]
-    assert words == expected(plan, process, script, ContainerRecipe())
+    assert machine.words() == expected(plan, process, script, ContainerRecipe())
     assert digest_of(script.text) == script.digest
 
 
@@ -165,6 +168,15 @@ def test_docker_is_not_asked_where_the_node_lacks_something(
     assert "qnext-qnext-test-server not started" in done.stderr
     assert "driver" in done.stderr
     assert not machine.record.exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: Path(shell[0]).name)
+def test_limits_are_raised_where_the_user_may(machine: Machine, shell: list[str]) -> None:
+    plan, process = machine.plan()
+    script = render_script(plan, process, settings("cpu"))
+    assert machine.run(script, shell).returncode == 0
+    may = subprocess.run([*shell, "-c", "ulimit -n 1048576"], capture_output=True).returncode == 0
+    assert ("nofile=1048576:1048576" in machine.record.read_text().split("\0")) == may
 
 
 def test_missing_weights_are_named(machine: Machine) -> None:

@@ -125,7 +125,7 @@ WRONG = {
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_is_wrong_is_an_error_at_its_place(text: str) -> None:
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError) as caught:
         evaluate(text, SCOPE, where=WHERE)
     assert WRONG[text] in caught.value.message
     assert caught.value.where == WHERE
@@ -230,11 +230,13 @@ def test_no_templates(value: object) -> None:
     assert not is_template(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(st.text(st.sampled_from("{}%#|.()[]'\"ab 1+-=\n"), max_size=24))
 def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
     for call in (evaluate, evaluate_expression):
+        places: list[Position | None] = [WHERE]
         try:
             call(text, {"a": 1, "b": {"a": 2}}, where=WHERE)
         except ConfigError as error:
-            assert error.where == WHERE
+            places.append(error.where)
+        assert set(places) == {WHERE}

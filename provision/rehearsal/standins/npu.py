@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import NamedTuple
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.docker.store import birth
+from provision.rehearsal.standins.process import birth
 
 HBM = 65536
 """MB of one die."""
@@ -16,8 +15,8 @@ _A3_BUSES = ("9D", "9F", "99", "9B", "95", "97", "91", "93", "8D", "8F", "89", "
 _A2_BUSES = ("C1", "C2", "81", "82", "01", "02", "41", "42")
 _A3_POWER = ("166.9", "162.1", "160.9", "166.5", "170.5", "162.6", "165.0", "165.6")
 _A2_POWER = ("101.8", "92.0", "102.0", "99.8", "98.6", "99.7", "103.5", "98.2")
-HOLDING = "npu.json"
-"""File in a container's folder: die -> [pid, name, MB], written by the process that holds them."""
+HOLDING = "npu"
+"""File in a container's folder: ``die pid MB name`` lines, written by the process that holds them."""
 
 
 class Use(NamedTuple):
@@ -89,7 +88,7 @@ def _held_by(folder: str) -> list[Use]:
     """What the processes of one container hold; a process that is gone holds nothing."""
     try:
         with open(os.path.join(folder, HOLDING), encoding="utf-8") as file:
-            held = json.load(file)
-    except (FileNotFoundError, ValueError):
+            rows = [line.split() for line in file]
+    except FileNotFoundError:
         return []
-    return [Use(int(die), pid, name, mb) for die, (pid, name, mb) in held.items() if birth(pid)]
+    return [Use(int(die), int(pid), name, int(mb)) for die, pid, mb, name in rows if birth(int(pid))]

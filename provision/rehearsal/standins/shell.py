@@ -7,19 +7,18 @@ may go on for as long as the session does, so it is mapped line by line on its w
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import NoReturn
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.rewrite import map_path, rewrite
+from provision.rehearsal.rewrite import LineMapper, map_path, rewrite
 
 REAL = "/bin/sh"
 _LONGEST_ARGUMENT = 100_000
 """Bytes: Linux refuses a single argument above 128 KiB."""
 
-_ENCODED = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}\n?\Z")
-"""A line of base64: content on its way into a file, not shell text."""
+MAPPED = "QNEXT_REHEARSAL_MAPPED"
+"""Environment variable that says that the SSH server maps the script on standard input itself."""
 
 WRAPPER = """#!/bin/sh
 # Text that holds the node's root already was mapped by the shell that carried it here; text without a path needs nothing.
@@ -29,6 +28,7 @@ case $1 in
     */[a-z]*) ;;
     *) exec /bin/sh "$@" ;;
     esac ;;
+-s) [ "${{{mapped}}}" ] && unset {mapped} && exec /bin/sh "$@" ;;
 esac
 exec {rewriting} "$@"
 """
@@ -108,17 +108,10 @@ def _map_input(node: Node) -> None:
 
 
 def _copy_mapped(root: str, send: int) -> None:
-    rest = b""
+    mapper = LineMapper(root)
     while data := os.read(0, 65536):
-        *lines, rest = (rest + data).split(b"\n")
-        _write(send, b"".join(_mapped(line + b"\n", root) for line in lines))
-    _write(send, _mapped(rest, root))
-
-
-def _mapped(line: bytes, root: str) -> bytes:
-    if b"/" not in line or _ENCODED.match(line):
-        return line
-    return rewrite(line.decode("utf-8", "surrogateescape"), root).encode("utf-8", "surrogateescape")
+        _write(send, mapper.feed(data))
+    _write(send, mapper.finish())
 
 
 def _write(target: int, data: bytes) -> None:

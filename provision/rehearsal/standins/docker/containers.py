@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 
 from provision.clock import monotonic, sleep
@@ -202,6 +201,8 @@ def execute(node: Node, argv: list[str]) -> int:
         raise DaemonError(f"container {container.id} is not running")
     environment = {**_strings(container.config["environment"]), **_environment(parsed, {})}
     command = [_program(node, parsed.words[1]), *parsed.words[2:]]
+    import subprocess
+
     stdin = None if parsed.has("interactive") else subprocess.DEVNULL
     done = subprocess.run(command, env=environment, cwd=str(container.config["cwd"]), stdin=stdin, check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
@@ -285,6 +286,8 @@ def _begin(node: Node, container: Container) -> None:
     command[0] = _program(node, command[0])
     container.config["command"] = command
     write_json(os.path.join(container.folder, "container.json"), container.config)
+    import subprocess
+
     receive, report = os.pipe()
     child = subprocess.Popen(
         [os.path.join(node.folder, "shim"), container.folder, str(report)],

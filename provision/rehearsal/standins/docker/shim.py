@@ -14,7 +14,8 @@ import sys
 
 from provision.clock import now
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.docker.store import Container, birth, strings
+from provision.rehearsal.standins.docker.store import Container, strings
+from provision.rehearsal.standins.process import birth
 
 
 def main(node: Node, name: str, argv: list[str]) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
 from provision.rehearsal.node import Node
 from provision.rehearsal.standins.docker.errors import DaemonError
+from provision.rehearsal.standins.process import alive
 
 Json: TypeAlias = "dict[str, object]"
 
@@ -65,6 +65,8 @@ class Container:
         write_json(path, {**state, **values})
 
     def remove(self) -> None:
+        import shutil
+
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -132,21 +134,6 @@ def full_reference(ref: str) -> str:
 def familiar(ref: str) -> str:
     """A docker.io reference as docker shows it."""
     return ref.removeprefix("docker.io/library/").removeprefix("docker.io/")
-
-
-def alive(pid: int, born: str) -> bool:
-    """Whether the process with this start time runs; a recycled pid is another process."""
-    return pid > 0 and birth(pid) == born != ""
-
-
-def birth(pid: int) -> str:
-    """Start time of a process in the kernel's ticks; empty where there is none or it's a zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
 
 
 def read_json(path: str) -> Json:

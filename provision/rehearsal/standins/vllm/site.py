@@ -162,10 +162,10 @@ class Site:
     def hold(self, dies: list[int]) -> None:
         """The ranks take their memory."""
         used = int(self.arguments.fraction("gpu-memory-utilization", 0.9) * npu.HBM) - 3500
-        held = {die: [os.getpid(), "VLLM::Worker_TP", used] for die in dies}
+        held = "".join(f"{die} {os.getpid()} {used} VLLM::Worker_TP\n" for die in dies)
         path = os.path.join(self.container.folder, npu.HOLDING)
         with open(path + "~", "w", encoding="utf-8") as file:
-            json.dump(held, file)
+            file.write(held)
         os.replace(path + "~", path)
 
     # ---- addresses

@@ -1,0 +1,18 @@
+"""Telling processes apart: a pid alone doesn't, since it is used again."""
+
+from __future__ import annotations
+
+
+def birth(pid: int) -> str:
+    """Start time of a process in the kernel's ticks; empty where there is none or it's a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def alive(pid: int, born: str) -> bool:
+    """Whether the process with this start time runs."""
+    return pid > 0 and birth(pid) == born != ""

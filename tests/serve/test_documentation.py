@@ -1,0 +1,30 @@
+"""docs/serving.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from provision.serve.argv import SWITCHES
+from provision.serve.profiles import profile_names
+from provision.serve.topologies.base import topologies
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+CODES = {
+    code
+    for folder in ("rules", "topologies")
+    for path in (ROOT / "provision" / "serve" / folder).glob("*.py")
+    for code in re.findall(r'"([ST]\d+)"', path.read_text(encoding="utf-8"))
+}
+
+
+def test_every_rule_is_in_the_table_and_no_other() -> None:
+    assert set(re.findall(r"(?m)^\| ([ST]\d+) \|", TEXT)) == CODES
+
+
+@pytest.mark.parametrize("name", [*topologies(), *profile_names(), *(SWITCHES - {"enable-expert-parallel"})])
+def test_every_name_is_explained(name: str) -> None:
+    assert f"`{name}`" in TEXT
