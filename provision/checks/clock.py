@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from provision import clock
 from provision.checks.base import Finding
 from provision.checks.support import Skip, each
 from provision.facts.base import Fact
@@ -38,11 +39,11 @@ def run(cluster: Cluster) -> Iterable[Finding]:
     if _spread(times) <= ALLOWED:
         return
     early, late = min(times, key=lambda name: times[name]), max(times, key=lambda name: times[name])
-    middle = sorted(times.values())[len(times) // 2]
-    odd = early if middle - times[early] > times[late] - middle else late
+    here = clock.now()
+    odd = early if here - times[early] > times[late] - here else late
     yield Finding(
         f"the clocks of {early} and {late} differ by {_spread(times):.0f} s",
-        "chronyc makestep, or timedatectl set-ntp true, on the node that is wrong",
+        f"chronyc makestep, or timedatectl set-ntp true, on {odd}, which is further from this machine's clock",
         node=odd,
         expected=f"at most {ALLOWED:g} s",
         observed=f"{_spread(times):.1f} s",

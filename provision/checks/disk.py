@@ -32,9 +32,11 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(node: Node) -> Iterable[Finding]:
-    yield from _docker_root(node)
+    root = list(_docker_root(node))
+    yield from root
     folder = look(node, Disk((node.settings.state_dir,))).of(node.settings.state_dir)
-    if folder is not None:
+    told = any(finding.level == "fail" for finding in root) and folder and folder.free == node.get(Docker()).root_free
+    if folder is not None and not told:  # one full file system is told once
         yield from _state(folder)
 
 

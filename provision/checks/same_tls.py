@@ -9,18 +9,16 @@ from collections.abc import Iterable
 
 from provision.checks.base import Finding
 from provision.checks.npu_link import hccn
-from provision.checks.support import Skip, ascend, differing, hanging
+from provision.checks.support import Skip, ascend, differing, span
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
-from provision.node import Cluster
+from provision.node import Cluster, Node
 
 CODE = "X05"
 LEVEL = "fail"
 SCOPE = "cluster"
 
 applies = ascend
-
-_WORDS = {0: "off", 1: "on"}
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
@@ -30,20 +28,25 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 def run(cluster: Cluster) -> Iterable[Finding]:
     if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
         raise Skip("no ranks on several nodes")
-    switches: dict[str, str] = {}
-    for node in cluster.nodes:
-        value = node.get(hccn(node.settings))
-        told = sorted({_WORDS.get(d.tls, str(d.tls)) for d in value.devices if d.tls is not None})
-        if told and not hanging(value.problems):
-            switches[node.name] = " and ".join(told)
+    switches = {node.name: word for node in cluster.nodes if (word := _switch(node))}
     odd = differing(switches)
-    mixed = next((name for name, word in switches.items() if " and " in word), None)
+    mixed = next((name for name, word in switches.items() if word.startswith("mixed")), "")
     if odd or mixed:
-        text, node_name = odd or (f"{switches[mixed or '']} on {mixed}", mixed or "")
+        node = mixed or (odd[1] if odd else "")
         yield Finding(
-            f"the NPUs' TLS switch is not the same everywhere: {text}",
+            f"the NPUs' TLS switch is not the same everywhere: {odd[0] if odd else f'{switches[node]} on {node}'}",
             "hccn_tool -i N -tls -s enable 0 on every device of the nodes at odds (an administrator's decision)",
-            node=node_name,
+            node=node,
             expected="one setting",
-            observed=switches[node_name],
+            observed=switches[node],
         )
+
+
+def _switch(node: Node) -> str:
+    """``on``, ``off``, or which devices differ; empty where nothing is told."""
+    value = node.get(hccn(node.settings))
+    on = [device.device for device in value.devices if device.tls]
+    off = [device.device for device in value.devices if device.tls == 0]
+    if on and off:
+        return f"mixed (on for davinci {span(on)})"
+    return "on" if on else "off" if off else ""

@@ -21,7 +21,10 @@ from provision.resources import shipped
 BUILT_IN = {
     "status": ("provision.cli.status", "Show every process of the cluster as it is: state, age, health, image, drift."),
     "logs": ("provision.cli.logs", "Print or follow the logs of all processes, merged, each line with its process."),
-    "verify": ("provision.cli.verify", "Ask the running cluster a set of questions and report which it answers rightly."),
+    "verify": (
+        "provision.cli.verify",
+        "Ask the running cluster a set of questions and report which it answers rightly.",
+    ),
     "render": ("provision.cli.render", "Write the launch scripts, touching no node; each can be run by hand."),
     "lint": ("provision.cli.lint", "Check the inventory and the layout, touching no node."),
     "facts": ("provision.cli.facts", "Show what is observed on the nodes."),

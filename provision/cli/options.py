@@ -24,11 +24,16 @@ inventory_option = click.option(
     help="The inventory, cluster.yaml. Default: $QNEXT_INVENTORY.",
 )
 limit_option = click.option(
-    "-l", "--limit", metavar="PATTERN", help="Only these hosts: Ansible's patterns, e.g. 'atlas-1', 'a3:!atlas-7', '~atlas-[12]'."
+    "-l",
+    "--limit",
+    metavar="PATTERN",
+    help="Only these hosts: Ansible's patterns, e.g. 'atlas-1', 'a3:!atlas-7', '~atlas-[12]'.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, for scripts.")
 verbose_option = click.option("-v", "--verbose", count=True, help="Show remote commands and their output.")
-forks_option = click.option("--forks", default=64, show_default=True, type=click.IntRange(1, 1024), help="Nodes at once.")
+forks_option = click.option(
+    "--forks", default=64, show_default=True, type=click.IntRange(1, 1024), help="Nodes at once."
+)
 
 
 def node_options(command: F) -> F:

@@ -18,7 +18,6 @@ from provision.engine.header import read_header
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
-    from provision.engine.run import RunReport
     from provision.inventory.model import Host, Inventory
 
 OUTPUTS = ("auto", "live", "plain", "jsonl")
@@ -130,7 +129,13 @@ def _run(
         run=directory.run,
         directory=str(directory.path),
     )
-    screen = sink("plain" if as_json and output == "auto" else output, stdout=sys.stdout, stderr=sys.stderr, verbose=verbose, diff=diff)
+    screen = sink(
+        "plain" if as_json and output == "auto" else output,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        verbose=verbose,
+        diff=diff,
+    )
     emitter = Emitter([directory, screen])
     with interruptible(stop), Pool(hosts, max_connects=forks) as pool:
         report = execute(playbook, inventory, hosts, params=params, options=options, pool=pool, emitter=emitter)
@@ -161,9 +166,7 @@ def refuse_impossible(inventory: Inventory) -> None:
     from provision.checks.runner import run_static
     from provision.errors import LayoutError
 
-    errors = [
-        LayoutError(f"{f.code}: {f.summary}", hint=f.remedy) for f in run_static(inventory) if f.level == "fail"
-    ]
+    errors = [LayoutError(f"{f.code}: {f.summary}", hint=f.remedy) for f in run_static(inventory) if f.level == "fail"]
     if errors:
         raise LayoutError(errors[0].message, hint=errors[0].hint, others=errors[1:])
 
@@ -200,5 +203,3 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

@@ -22,9 +22,15 @@ folder_option = click.option(
     show_default=True,
     help="Folder that holds the practice cluster.",
 )
-nodes_option = click.option("--nodes", default=2, show_default=True, type=click.IntRange(1, 64), help="Number of nodes.")
+nodes_option = click.option(
+    "--nodes", default=2, show_default=True, type=click.IntRange(1, 64), help="Number of nodes."
+)
 hardware_option = click.option(
-    "--hardware", default="a3", show_default=True, type=click.Choice(["a2", "a3", "cpu"]), help="What the nodes look like."
+    "--hardware",
+    default="a3",
+    show_default=True,
+    type=click.Choice(["a2", "a3", "cpu"]),
+    help="What the nodes look like.",
 )
 port_option = click.option(
     "--port", default=2222, show_default=True, type=click.IntRange(1024, 65535), help="Port of the nodes' SSH servers."
@@ -121,7 +127,9 @@ def fault(folder: Path, clear: bool, as_list: bool, node: str | None, key: str |
             click.echo(f"{known.key:34} {known.values:26} {known.effect}")
         return
     if node is None or key is None or (value is None and not clear):
-        raise UsageError("fault needs NODE, KEY and VALUE", hint="rehearse fault --list shows the keys and their values")
+        raise UsageError(
+            "fault needs NODE, KEY and VALUE", hint="rehearse fault --list shows the keys and their values"
+        )
     if clear:
         faults.clear_fault(folder, node, key)
     else:

@@ -12,7 +12,9 @@ from provision.errors import UsageError
 
 @click.command("render", short_help="Write the launch scripts, touching no node; each can be run by hand.")
 @inventory_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for node<index>.<process>.sh; default: print them.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for node<index>.<process>.sh; default: print them."
+)
 @json_option
 def command(inventory_path: Path, out: Path | None, as_json: bool) -> None:
     """Write one launch script a process: node<index>.<process>.sh, node indexes in inventory order; and a README.txt.

@@ -23,7 +23,14 @@ def as_data(
         "exit_code": report.exit_code,
         "run_directory": directory,
         "tasks": [
-            {"play": o.play, "task": o.task, "node": o.node, "status": o.status, "message": o.message, "changed": o.changed}
+            {
+                "play": o.play,
+                "task": o.task,
+                "node": o.node,
+                "status": o.status,
+                "message": o.message,
+                "changed": o.changed,
+            }
             for o in report.outcomes
         ],
         "checks": [plain(check) for o in report.outcomes if o.outcome for check in _checks(o.outcome.data)],

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 @click.command("status", short_help="Show every process of the cluster as it is: state, age, health, image, drift.")
 @node_options
-@click.option("--watch", is_flag=False, flag_value=2.0, type=click.FloatRange(min=0.5), metavar="[SECONDS]", help="Look again and again.")
+@click.option(
+    "--watch",
+    is_flag=False,
+    flag_value=2.0,
+    type=click.FloatRange(min=0.5),
+    metavar="[SECONDS]",
+    help="Look again and again.",
+)
 @json_option
 def command(
     inventory_path: Path, limit: str | None, forks: int, verbose: int, watch: float | None, as_json: bool
@@ -99,7 +106,16 @@ def _table(found: ClusterStatus) -> Table:
         state = p.state if p.exit_code is None else f"{p.state} ({p.exit_code})"
         good = p.state == "running" and not p.drift and p.health != "dead"
         style = "" if good else "yellow" if p.state == "running" else "red"
-        row = (p.node, p.process, state, age(p.age), p.health, devices(p.devices), p.image_id[7:19], "; ".join(p.drift) or "none")
+        row = (
+            p.node,
+            p.process,
+            state,
+            age(p.age),
+            p.health,
+            devices(p.devices),
+            p.image_id[7:19],
+            "; ".join(p.drift) or "none",
+        )
         table.add_row(*row, style=style)
     return table
 

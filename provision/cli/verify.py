@@ -16,7 +16,15 @@ from provision.errors import ProofFailed
 @click.option("--only", multiple=True, metavar="CASE", help="Only this case; may be repeated.")
 @click.option("--strict", is_flag=True, help="A warning fails too.")
 @json_option
-def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, only: tuple[str, ...], strict: bool, as_json: bool) -> int:
+def command(
+    inventory_path: Path,
+    limit: str | None,
+    forks: int,
+    verbose: int,
+    only: tuple[str, ...],
+    strict: bool,
+    as_json: bool,
+) -> int:
     """Ask the running cluster: model id and length, a chat, streaming, determinism, sense, every engine, errors.
 
     Exit status 1 where a case fails; a case that only warns does not.
@@ -40,7 +48,9 @@ def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, o
         http = node.http(head.api_port or node.settings.serve.port)
         if http.get("/health", timeout=10.0).status == 0:
             raise ProofFailed(
-                f"{planned.plan.endpoint} does not answer", node=node.name, hint=f"qnext-provision up -i {inventory_path}"
+                f"{planned.plan.endpoint} does not answer",
+                node=node.name,
+                hint=f"qnext-provision up -i {inventory_path}",
             )
         results = verify(http, planned.plan, token=planned.token, only=only)
     if as_json:

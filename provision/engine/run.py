@@ -250,7 +250,7 @@ def _failure_sentence(state: State) -> str:
 def _changes(changed: int, state: State) -> str:
     if not changed:
         return "nothing to change" if state.context.planning else "nothing changed"
-    nodes = {outcome.node for outcome in state.outcomes if outcome.changed}
+    nodes = {outcome.node for outcome in state.outcomes if outcome.changed and outcome.node}
     actions = f"{changed} action" + ("s" if changed > 1 else "")
     on = f"on {len(nodes)} node" + ("s" if len(nodes) > 1 else "")
     return f"{actions} {'planned' if state.context.planning else 'performed'} {on}"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from provision.errors import ProvisionError
 from provision.evaluate.prove import probe_ready
 from provision.facts.base import Fact
-from provision.facts.docker import Container, Containers, Image
+from provision.facts.docker import Container, Containers
 from provision.facts.system import Clock
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
@@ -55,7 +55,7 @@ class ClusterStatus:
 
 
 def facts(settings: Settings) -> list[Fact[object]]:
-    return [Containers(settings.cluster), Image(settings.install.image), Clock(), *launch.facts(settings)]
+    return [Clock(), *launch.facts(settings), *launch.compared(settings)]
 
 
 def status(cluster: Cluster) -> ClusterStatus:
@@ -81,7 +81,9 @@ def _of_node(node: Node, planned: Launch) -> list[ProcessStatus]:
     for process in declared:
         container = there.pop(process.name, None)
         if container is None:
-            rows.append(ProcessStatus(node.name, process.name, "missing", devices=process.devices, drift=("not started",)))
+            rows.append(
+                ProcessStatus(node.name, process.name, "missing", devices=process.devices, drift=("not started",))
+            )
         else:
             rows.append(_found(node, container, planned))
     return [*rows, *(_found(node, c, planned) for c in there.values())]

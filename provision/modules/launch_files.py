@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from provision.actions import Action, On, Put, Remove
 from provision.facts.base import Fact
-from provision.facts.launch_folder import LaunchFolder
+from provision.facts.launch_folder import LaunchFolder, digest_of
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.node import Cluster, Node
@@ -18,7 +18,7 @@ from provision.serve import launch
 from provision.serve.launch import Launch
 
 SCOPE = "cluster"
-FILES = frozenset({"launch-folder", "listing"})
+FILES = frozenset({"launch-folder", "listing", "stale-secrets"})
 
 
 class Args(ModuleArgs):
@@ -45,7 +45,7 @@ def _changes(node: Node, planned: Launch) -> Iterable[Action]:
     wanted = dict(_wanted(node, planned))
     for name, put in wanted.items():
         before = present.get(name)
-        if before is None or (before.content, before.mode) != (put.content, put.mode):
+        if before is None or (before.digest, before.mode) != (digest_of(put.content), put.mode):
             yield replace(put, before=before.content if before else None)
     for name in present.keys() - wanted.keys():
         yield Remove(label=f"remove {folder}/{name}", path=f"{folder}/{name}", affects=FILES)

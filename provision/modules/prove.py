@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
+from provision.diagnose import autopsy
 from provision.errors import ProofFailed
 from provision.evaluate.prove import Proof, prove
 from provision.facts.base import Fact
@@ -18,7 +19,6 @@ from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.modules.ready import check_alive
 from provision.node import Cluster
-from provision.diagnose import autopsy
 from provision.serve import launch
 from provision.serve.plan import LaunchPlan
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from provision import clock
 from provision.actions import JobProgress
+from provision.diagnose import autopsy
 from provision.evaluate.prove import Readiness, probe_ready
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
@@ -20,13 +21,12 @@ from provision.facts.logs import LogTails
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.node import Cluster, Node
-from provision.diagnose import autopsy
 from provision.serve import launch
 from provision.serve.plan import LaunchPlan, Process
 
 SCOPE = "cluster"
 LOOK_EVERY = 2.0
-"""Seconds between looks: an ended process is known within 5 s."""
+"""Seconds between looks, at most: an ended process is known within 5 s. The first looks follow each other faster."""
 
 
 class Args(ModuleArgs):
@@ -52,7 +52,7 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         if readiness.dead or readiness.blocked or waited > args.timeout:
             reason = f"{readiness.blocked or readiness.problem}, {waited:.0f} s after it was started"
             raise autopsy.not_ready(cluster, plan.process(plan.head), reason)
-        clock.sleep(LOOK_EVERY)
+        clock.sleep(min(LOOK_EVERY, 0.2 + waited / 2))
         cluster.each(_observe)
 
 
@@ -88,7 +88,10 @@ _PHASES = (
     (re.compile(r"Application startup complete"), "up"),
     (re.compile(r"Capturing.*?(\d+%)"), "capturing graphs {}"),
     (re.compile(r"Capturing"), "capturing graphs"),
-    (re.compile(r"GPU KV cache size|Available KV cache memory|# CPU blocks|Maximum concurrency"), "sizing the KV cache"),
+    (
+        re.compile(r"GPU KV cache size|Available KV cache memory|# CPU blocks|Maximum concurrency"),
+        "sizing the KV cache",
+    ),
     (re.compile(r"Loading weights took|Model loading took"), "weights loaded"),
     (re.compile(r"Loading safetensors checkpoint shards:\s*(\d+%)"), "loading weights {}"),
     (re.compile(r"Starting to load model"), "loading weights"),

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from provision import clock
 from provision.actions import Call, JobProgress, On, Run
+from provision.diagnose import autopsy
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.logs import LogTails
@@ -19,7 +20,6 @@ from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.node import Cluster, Node
 from provision.results import Result
-from provision.diagnose import autopsy
 from provision.serve import launch
 from provision.serve.plan import Process, Wave
 
@@ -76,7 +76,7 @@ def _launch(node: Node, process: Process) -> Run:
         script=f"exec sh {path}\n",
         deadline=120.0,
         hint=f"the script can be run by hand on {node.name}: sh {path}",
-        affects=frozenset({"containers", "ports", "npu-smi", "processes", "log-tails"}),
+        affects=frozenset({"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets"}),
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from provision.actions import On, Run
 from provision.facts.base import Fact
-from provision.facts.docker import Container, Containers, Image
+from provision.facts.docker import Container, Containers
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.modules.ready import look
@@ -36,8 +36,9 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    own = [Containers(settings.cluster)]
-    return own if args.only == "all" else [*own, Image(settings.install.image), *launch.facts(settings)]
+    if args.only == "all":
+        return [Containers(settings.cluster)]
+    return [*launch.facts(settings), *launch.compared(settings)]
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
@@ -53,7 +54,7 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
     cluster.each(_keep_logs)
     for wave in _waves(cluster, containers):
         yield On({name: _stop(names, args.grace) for name, names in wave.items()})
-    return Outcome(f"{count} stopped" + (f": {'; '.join(reasons)}" if reasons else ""))
+    return Outcome(f"{count} over all nodes stopped" + (f": {'; '.join(reasons)}" if reasons else ""))
 
 
 def _dead(cluster: Cluster) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def _stop(names: list[str], grace: int) -> Run:
         script=f"docker stop -t {grace} {words} || :\ndocker rm -f {words}\n",
         deadline=grace + AFTER_LAST,
         hint="docker ps -a on the node shows what is left",
-        affects=frozenset({"containers", "ports", "npu-smi", "processes", "log-tails"}),
+        affects=frozenset({"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets"}),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from provision.clock import monotonic, sleep
 from provision.errors import ProvisionError, UsageError
+from provision.rehearsal.addresses import claim, release
 from provision.rehearsal.faults import server_pid
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.layout import make_node
@@ -92,7 +92,8 @@ def up(
 def down(folder: Path, *, keep: bool = False) -> None:
     """End everything that runs for the cluster, crashed or not, and remove what ``up`` made (unless ``keep``)."""
     folder = folder.resolve()
-    _end(_marked(folder))
+    end_processes(folder)
+    release(folder)
     (folder / "server.pid").unlink(missing_ok=True)
     if keep or not (folder / "cluster.json").exists():
         return
@@ -153,7 +154,7 @@ def create(folder: Path, nodes: int, hardware: str, *, port: int, cluster: str) 
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="give a new folder, or end the rehearsal that is in it")
     kind = HARDWARE.get(hardware, hardware)
-    base = _free_base(nodes, port)
+    base = claim(folder, nodes, port)
     (folder / "keys").mkdir(parents=True)
     write_registry(str(folder), shipped_images())
     made = []
@@ -168,26 +169,6 @@ def create(folder: Path, nodes: int, hardware: str, *, port: int, cluster: str) 
 def _nodes(folder: Path) -> list[Node]:
     """The cluster's nodes in their order."""
     return sorted((Node(str(path)) for path in (folder / "nodes").glob("*")), key=lambda node: node.number)
-
-
-def _free_base(nodes: int, port: int) -> str:
-    """Three octets of loopback on which nobody listens at ``port``: 127.77.0 for the usual port, another one for each
-    other port, so that the servers of two rehearsals don't meet; else a random neighbour."""
-    candidates = [f"127.77.{(port - PORT) % 250}", *(f"127.77.{random.randrange(1, 250)}" for _ in range(50))]
-    for base in candidates:
-        if all(_is_free(f"{base}.{number}", port) for number in range(1, nodes + 1)):
-            return base
-    raise ProvisionError(f"no free loopback addresses for port {port}", hint="give another port")
-
-
-def _is_free(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
 
 
 def _write_keys(folder: Path, nodes: list[Node], port: int) -> None:
@@ -339,11 +320,15 @@ def _marked(folder: Path) -> list[int]:
     return [pid for pid in all_pids() if pid != os.getpid() and mark in environment(pid)]
 
 
-def _end(pids: list[int]) -> None:
-    """TERM, then after some patience KILL."""
+def end_processes(folder: Path, *, patience: float = _END_PATIENCE) -> None:
+    """End whatever runs for the cluster in ``folder``: TERM, then, after ``patience`` seconds, KILL."""
+    _end(_marked(folder), patience)
+
+
+def _end(pids: list[int], patience: float) -> None:
     born = {pid: birth(pid) for pid in pids}
     _signal(born, signal.SIGTERM)
-    until = monotonic() + _END_PATIENCE
+    until = monotonic() + patience
     while monotonic() < until and any(_lives(pid, born[pid]) for pid in born):
         sleep(0.02)
     _signal(born, signal.SIGKILL)

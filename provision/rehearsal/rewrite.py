@@ -63,7 +63,7 @@ def map_path(path: str, root: str) -> str:
 
 def unmap(text: str, root: str) -> str:
     """``text`` as the node's user would have it: without ``root``."""
-    return text.replace(root + "/", "/").replace(root, "/")
+    return re.sub(re.escape(root) + "/?", "/", text)
 
 
 class LineMapper:
@@ -107,20 +107,22 @@ class Unmapper:
 
     def feed(self, data: bytes) -> bytes:
         """What can be passed on now; bytes that may be the beginning of a root path are held back."""
-        data = self._held + data
-        keep = self._overlap(data)
+        data, passed, at = self._held + data, [], 0
+        while (found := data.find(self._root, at)) >= 0 and found + len(self._root) < len(data):
+            passed += [data[at:found], b"/"]
+            at = found + len(self._root)
+            at += data[at : at + 1] == b"/"
+        keep = self._overlap(data[at:])
         self._held = data[len(data) - keep :]
-        return self._strip(data[: len(data) - keep])
+        return self._worded(b"".join([*passed, data[at : len(data) - keep]]))
 
     def finish(self) -> bytes:
         """What is left at the end of the stream."""
         held, self._held = self._held, b""
-        return self._strip(held)
+        return self._worded(b"/" if held == self._root else held)
 
-    def _strip(self, data: bytes) -> bytes:
-        if self._disk_full:
-            data = data.replace(b"File too large", b"No space left on device")
-        return data.replace(self._root + b"/", b"/").replace(self._root, b"/") if self._root in data else data
+    def _worded(self, data: bytes) -> bytes:
+        return data.replace(b"File too large", b"No space left on device") if self._disk_full else data
 
     def _overlap(self, data: bytes) -> int:
         """Length of the longest end of ``data`` that begins root (root itself included: a slash may follow)."""

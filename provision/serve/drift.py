@@ -15,7 +15,8 @@ def differences(cluster: Cluster) -> tuple[str, ...]:
     for node in cluster.nodes:
         containers = node.get(Containers(node.settings.cluster)).containers
         there = {c.process for c in containers}
-        reasons += [f"{s.process} on {node.name} is missing" for s in planned.scripts_of(node.name) if s.process not in there]
+        declared = planned.scripts_of(node.name)
+        reasons += [f"{s.process} on {node.name} is missing" for s in declared if s.process not in there]
         reasons += [f"{c.process} on {node.name}: {r}" for c in containers for r in of_container(node, c, planned)]
     return tuple(reasons)
 
@@ -30,6 +31,8 @@ def of_container(node: Node, container: Container, planned: Launch) -> tuple[str
         reasons.append(f"{container.state} with exit status {container.exit_code}")
     if container.digest != script.digest:
         reasons.append(f"launched as {container.digest or 'unknown'}, declared {script.digest}")
+    if planned.secrets and container.process in node.get(launch.stale_secrets(node.settings)).processes:
+        reasons.append("runs with another API key")
     image = node.get(Image(node.settings.install.image))
     if image.id and container.image_id != image.id:
         reasons.append(f"runs image {container.image_id[:19]}, the node holds {image.id[:19]}")

@@ -14,6 +14,8 @@ from provision.accel.protocol import accelerator
 from provision.errors import ConfigError, RemoteError
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci
+from provision.facts.docker import Containers, Image
+from provision.facts.launch_folder import StaleSecrets
 from provision.facts.model import ModelConfig, ModelFolder
 from provision.facts.network import Network
 from provision.inventory.model import Connection, Host, Inventory, Settings
@@ -64,6 +66,17 @@ def facts(settings: Settings) -> list[Fact[object]]:
     """What ``observed`` looks at."""
     always: list[Fact[object]] = [Network(), ModelFolder(settings.model.path)]
     return always if settings.hardware == "cpu" else [*always, Davinci()]
+
+
+def compared(settings: Settings) -> list[Fact[object]]:
+    """What more must be known to tell whether what runs is what is declared."""
+    always: list[Fact[object]] = [Containers(settings.cluster), Image(settings.install.image)]
+    return [*always, stale_secrets(settings)] if settings.serve.api_key else always
+
+
+def stale_secrets(settings: Settings) -> StaleSecrets:
+    """Which processes run with other secrets than those in their files."""
+    return StaleSecrets(settings.cluster, script_folder(settings))
 
 
 def _shape(config: ModelConfig) -> ModelShape:

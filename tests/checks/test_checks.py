@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provision import clock
 from provision.accel.ascend.driver import DriverVersion, FirmwareVersion
 from provision.accel.ascend.npu_smi import NpuProcess
 from provision.checks import runner
@@ -391,7 +392,18 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "no address on A2": (A2, lambda n: links(n, 5, address=None), ["fail N20 no NPU network address on davinci 5"]),
     "no address on A3 at all": (A3, lambda n: links(n, *range(16), address=None), []),
     "TLS differs": (A3, lambda n: links(n, *range(16), tls=1), ["fail X05 the NPUs' TLS switch is not the same"]),
-    "TLS differs within a node": (A2, lambda n: links(n, 2, tls=1), ["fail X05 the NPUs' TLS switch is not the same"]),
+    "TLS differs within a node": (
+        A2,
+        lambda n: links(n, 2, tls=1),
+        [
+            "fail X05 the NPUs' TLS switch is not the same everywhere: mixed (on for davinci 2) on atlas-1; off on atlas-2"
+        ],
+    ),
+    "one full disk under both": (
+        A3,
+        lambda n: (n.alter("docker", root_free=4096), state_disk(n, free=4096)),
+        ["fail N13 /var/lib/docker has 0 MB free to pull the image"],
+    ),
     "left-over server": (
         CPU,
         lambda n: n.facts.update(
@@ -493,11 +505,13 @@ def test_clocks_are_read_again_only_where_they_seem_to_differ() -> None:
     assert [node.observed for node in two.nodes] == [1, 1]
 
 
-def test_clocks_that_really_differ_are_told() -> None:
+@pytest.mark.parametrize(("here", "odd"), [(1_790_000_000.0, "atlas-2"), (1_790_000_300.0, "atlas-1")])
+def test_clocks_that_really_differ_are_told(monkeypatch: pytest.MonkeyPatch, here: float, odd: str) -> None:
+    monkeypatch.setattr(clock, "now", lambda: here)
     two = pair()
     two.nodes[1].facts["clock"] = ClockValue(epoch=1_790_000_300.0)
     (finding,) = findings(two)
-    assert (finding.code, finding.level) == ("X08", "warn")
+    assert (finding.code, finding.level, finding.node) == ("X08", "warn", odd)
     assert "differ by 300 s" in finding.summary
 
 

@@ -333,7 +333,7 @@ GROUP = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1500, deadline=None, database=None)
+@settings(max_examples=40, deadline=None, database=None)
 @given(qnext=PARTS, variables=VARIABLES, group=GROUP | JUNK)
 def test_whatever_is_written_loads_or_is_a_config_error(
     qnext: dict[str, Any], variables: dict[str, Any], group: Any, tmp_path_factory: pytest.TempPathFactory

@@ -1,0 +1,159 @@
+"""Rehearsal nodes for tests: bare ones, whose commands run here and now, and a cluster that is reached by SSH."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from provision.clock import monotonic, sleep
+from provision.rehearsal.cluster import ClusterInfo, create, end_processes, running
+from provision.rehearsal.layout import MODEL
+from provision.rehearsal.node import Node
+from provision.rehearsal.rewrite import unmap
+from provision.rehearsal.standins.system import login_environment
+
+IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended."""
+
+    exit: int
+    out: str
+    err: str
+
+
+class Machine:
+    """A node without its SSH server: scripts run in its own shell."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def run(self, script: str, *, stdin: str = "", user: str = "root") -> Done:
+        """Run a script as a login of ``user`` would."""
+        done = subprocess.run(
+            [f"{self.node.root}/bin/sh", "-c", script],
+            input=stdin, capture_output=True, text=True, timeout=60, check=False,
+            env=login_environment(self.node, user), cwd=self.node.root,
+        )  # fmt: skip
+        return Done(done.returncode, unmap(done.stdout, self.node.root), unmap(done.stderr, self.node.root))
+
+    def ok(self, script: str, **options: str) -> str:
+        """The output of a script that must succeed."""
+        done = self.run(script, **options)
+        assert done.exit == 0, done
+        return done.out
+
+    def docker(self, *words: str) -> Done:
+        """A docker command, its words as they are."""
+        done = subprocess.run(
+            [f"{self.node.root}/usr/bin/docker", *words], capture_output=True, text=True, timeout=60, check=False,
+            env=login_environment(self.node, "root"), cwd=self.node.root,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def serve(self, *arguments: str, name: str = "server", env: dict[str, str] | None = None, image: str = IMAGE) -> Done:
+        """``docker run`` of a vLLM server with the recipe of an Atlas node."""
+        devices = [f"/dev/davinci{n}" for n in range(self.node.dies)]
+        devices += ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"] if self.node.is_npu else []
+        sources = ["/usr/local/dcmi", "/usr/local/Ascend/driver/lib64"] if self.node.is_npu else []
+        return self.docker(
+            "run", "-d", "--name", name, "--net=host", "--shm-size=16g", "--label", "qnext.cluster=test",
+            *(word for device in devices for word in ("--device", device)),
+            *(word for source in (*sources, MODEL) for word in ("-v", f"{source}:{source}")),
+            *(word for key, value in (env or {}).items() for word in ("-e", f"{key}={value}")),
+            image, "bash", "-lic", 'exec "$@"', "qnext", "vllm", "serve", MODEL,
+            *("--served-model-name", "qwen3_next", "--max-model-len", "32768", "--gpu-memory-utilization", "0.8"),
+            *arguments,
+        )  # fmt: skip
+
+    def logs(self, name: str = "server") -> str:
+        """Both streams of a container."""
+        done = self.docker("logs", name)
+        return done.out + done.err
+
+    def state(self, name: str = "server") -> dict[str, object]:
+        """``.State`` of a container."""
+        value = json.loads(self.docker("inspect", "--format", "{{json .State}}", name).out)
+        assert isinstance(value, dict)
+        return value
+
+    def ended(self, name: str = "server") -> tuple[int, str]:
+        """Wait for a container to end; its exit status and log."""
+        return int(self.docker("wait", name).out), self.logs(name)
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Wait for something to become true."""
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, f"in vain: {what}"
+        sleep(0.03)
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Callable[..., list[Machine]]]:
+    """Makes nodes of one cluster, with nothing serving them; what their containers left running is ended."""
+    folder = tmp_path / "c"
+
+    def make(count: int = 1, hardware: str = "a3", *, image: str | None = IMAGE) -> list[Machine]:
+        create(folder, count, hardware, port=2222, cluster="test")
+        found = [Machine(Node(str(folder / "nodes" / f"node{k}"))) for k in range(1, count + 1)]
+        for machine in found if image else []:
+            machine.node.state.set("docker/pull_seconds_per_layer", "0")
+            assert machine.docker("pull", "-q", str(image)).exit == 0
+        return found
+
+    yield make
+    end_processes(folder.resolve(), patience=0.2)
+
+
+@pytest.fixture
+def machine(machines: Callable[..., list[Machine]]) -> Machine:
+    """One A3 node with the image."""
+    return machines()[0]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterInfo]:
+    """Two A3 nodes behind SSH, for the tests of one file."""
+    with running(tmp_path_factory.mktemp("rehearsal") / "c", 2, "a3") as found:
+        yield found
+
+
+def ssh(
+    cluster: ClusterInfo, command: str, *, stdin: bytes = b"", node: int = 0, user: str = "root", key: str = "id_ed25519"
+) -> Done:
+    """One command on one new connection, host key checked."""
+
+    async def call() -> Done:
+        async with asyncssh.connect(
+            cluster.addresses[node], cluster.port, username=user, known_hosts=str(cluster.known_hosts),
+            client_keys=[str(cluster.folder / "keys" / key)], config=None, agent_path=None,
+        ) as connection:  # fmt: skip
+            done = await connection.run(command, input=stdin, encoding=None)
+            return Done(_status(done.exit_status), _text(done.stdout), _text(done.stderr))
+
+    return asyncio.run(asyncio.wait_for(call(), 30))
+
+
+def _status(status: int | None) -> int:
+    return -1 if status is None else status
+
+
+def _text(data: object) -> str:
+    return data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else str(data)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there."""
+    return os.path.exists(f"/proc/{pid}")
