@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli.options import inventory_option, json_option, load_hosts, print_json
+from provision.cli.options import inventory_option, json_option, load_hosts, print_json, reveal_secrets
 
 
 @click.command("lint", short_help="Check the inventory and the layout, touching no node.")
@@ -28,6 +28,7 @@ def command(inventory_path: Path, as_json: bool) -> int:
     from provision.facts.kinds import as_data
 
     inventory, _ = load_hosts(inventory_path, None)
+    reveal_secrets(inventory)
     for path in playbooks(playbook_folders()).values():
         load_playbook(path, inventory)
     findings = run_static(inventory)

@@ -9,6 +9,7 @@ import difflib
 import importlib
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -124,3 +125,7 @@ def main() -> None:
         sys.exit(1)
     except ProvisionError as error:
         exit_with(error)
+    except Exception:
+        traceback.print_exc()
+        click.echo("error: this is a defect of qnext-provision; please report it with the lines above", err=True)
+        sys.exit(1)

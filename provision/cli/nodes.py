@@ -52,7 +52,5 @@ def looking(inventory_path: Path, limit: str | None, forks: int, verbose: int) -
     inventory, hosts = load_hosts(inventory_path, limit)
     stop = threading.Event()
     quiet = sink("plain", stdout=sys.stdout, stderr=sys.stderr, verbose=verbose) if verbose else None
-    emitter = Emitter([quiet] if quiet else [])
-    with Pool(hosts, max_connects=forks) as pool:
+    with Emitter([quiet] if quiet else []) as emitter, Pool(hosts, max_connects=forks) as pool:
         yield Look(inventory, session(inventory, hosts, pool, emitter, forks=forks, stop=stop), pool)
-    emitter.close()

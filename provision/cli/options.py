@@ -52,6 +52,13 @@ def load_hosts(inventory_path: Path, limit: str | None) -> tuple[Inventory, Sequ
     return inventory, select(inventory, limit) if limit else inventory.hosts
 
 
+def reveal_secrets(inventory: Inventory) -> None:
+    """Raise ``UsageError`` where a secret that servers are launched with can't be had: before a node is touched."""
+    for host in inventory.hosts:
+        if host.settings.serve.api_key:
+            host.settings.serve.api_key.reveal()
+
+
 def print_json(data: object) -> None:
     """A JSON document on stdout, secrets masked."""
     from provision.secrets import redact

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.cli.options import forks_option, inventory_option, limit_option, print_json, verbose_option
+from provision.cli.options import (
+    forks_option,
+    inventory_option,
+    limit_option,
+    print_json,
+    reveal_secrets,
+    verbose_option,
+)
 from provision.engine.grammar import Header, Param
 from provision.engine.header import read_header
 from provision.errors import UsageError
@@ -103,6 +110,7 @@ def _run(
     from provision.engine.header import resolve_params
     from provision.engine.load import load_playbook
     from provision.engine.run import RunOptions, execute
+    from provision.events import Note
     from provision.render.output import sink
     from provision.store.run_directory import RunDirectory
     from provision.transport.pool import Pool
@@ -113,6 +121,7 @@ def _run(
     _refuse_part_of_a_whole(header, inventory, hosts, limit)
     if header.lint:
         refuse_impossible(inventory)
+        reveal_secrets(inventory)
     if header.confirm and not check:
         confirm(inventory.settings.cluster, header, hosts, yes=yes)
     directory = RunDirectory.create(header.name, inventory, argv=sys.argv)
@@ -136,11 +145,15 @@ def _run(
         verbose=verbose,
         diff=diff,
     )
-    emitter = Emitter([directory, screen])
-    with interruptible(stop), Pool(hosts, max_connects=forks) as pool:
+    with (
+        interruptible(stop),
+        Emitter([directory, screen]) as emitter,
+        Pool(hosts, max_connects=forks, stop=stop) as pool,
+    ):
+        for warning in inventory.warnings:
+            emitter.emit(Note(text=warning, level="warn"))
         report = execute(playbook, inventory, hosts, params=params, options=options, pool=pool, emitter=emitter)
         counters = pool.counters()
-    emitter.close()
     if as_json:
         print_json(as_data(report, header.name, options.mode, str(directory.path), counters))
     return report.exit_code

@@ -188,9 +188,12 @@ class _Batch:
                 self.state.ended(self.play, task, view.name, _about(result, view.name, changed), shown)
             elif not result.failed:
                 own = replace(result, changed=changed, status=_own_status(result, changed))
-                self.state.ended(self.play, task, view.name, own, shown and own.status)
+                self.state.ended(self.play, task, view.name, own)
+            elif changed:
+                part = StepResult("changed", changed=changed, seconds=result.seconds)
+                self.state.ended(self.play, task, view.name, part)
         if result.failed and not blamed:
-            self.state.ended(self.play, task, "", result, shown)
+            self.state.ended(self.play, task, "", replace(result, changed=0), shown)
 
     def _after(self, task: Task, node: str, result: StepResult, course: _Course) -> None:
         self.state.contribute(result)

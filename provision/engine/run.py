@@ -230,10 +230,11 @@ def _summary(state: State, code: int) -> str:
     changed = sum(outcome.changed for outcome in state.outcomes)
     if code == 130:
         return f"stopped by the operator; {_changes(changed, state)} until then"
-    if state.unreachable and not changed and not state.failures:
-        return f"{some(list(state.unreachable))} cannot be reached" + ("" if state.outcomes else "; nothing was done")
     if state.failures:
         return _failure_sentence(state)
+    if state.unreachable:
+        rest = f"on the others: {_changes(changed, state)}" if state.outcomes else "nothing was done"
+        return f"{some(list(state.unreachable))} cannot be reached; {rest}"
     if state.context.planning:
         return f"plan: {_changes(changed, state)}; nothing was changed"
     return f"done: {_changes(changed, state)}"

@@ -91,7 +91,7 @@ def _translate(path: Path, details: list[dict[str, Any]], data: Any, node: Node)
     value = path[-1] if of_key else _at(data, path)
     found = "this" if _is_secret(path) else describe(value)
     message = f"{name}: expected {_alternatives(map(_expected, details))}, not {found}"
-    return node.error(message, path, key=of_key, hint=_value_hint(value, details))
+    return node.error(message, path, key=of_key, hint=_value_hint(value, details) or _meaning(path))
 
 
 def _is_secret(path: Path) -> bool:
@@ -130,8 +130,13 @@ def fields_at(path: Path) -> dict[str, Any]:
 
 
 def _describe_field(path: Path) -> str:
-    field = fields_at(path[:-1]).get(path[-1])
-    return f"{path[-1]}: {field.description}" if field is not None and field.description else f"add {path[-1]}:"
+    return _meaning(path) or f"add {path[-1]}:"
+
+
+def _meaning(path: Path) -> str:
+    """What the key at ``path`` is for; empty where it is none of ours."""
+    field = fields_at(path[:-1]).get(path[-1]) if path else None
+    return f"{path[-1]}: {field.description}" if field is not None and field.description else ""
 
 
 _PLAIN_TYPES = {

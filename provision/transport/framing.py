@@ -1,15 +1,16 @@
 """The language between controller and node: scripts framed so that their answers can be told apart. Pure text.
 
 One exec carries any number of scripts ("probes"), and all goes over the two streams that an exec has anyway: every
-script writes straight to stdout and stderr, and a line with a random mark follows it on both. Nothing is captured on
-the node, so there are no temporary files and no process per probe beyond its own subshell; NULs and missing newlines
-survive; whatever a login shell prints before the first mark is dropped.
+script writes straight to stdout and stderr, and a line with a random mark follows it. Nothing is captured on the node,
+so there are no temporary files and no process per probe beyond its own subshell (a probe that is a single program is not
+even that); NULs and missing newlines survive; whatever a login shell prints before the first mark is dropped. The frame
+is one compound command: a shell that gets only half of it, as the connection broke, does nothing at all.
 
-Deadlines are kept on the node, so they hold when the controller is gone. A ticker sleeps until the earliest moment at
-which any deadline could be over, then signals the shell every second; the shell compares clocks, and ends the whole
-*process group* (TERM, then KILL) where a script outran its own. That ends the framing shell as well: the mark that it
-prints before says which script it was, and the controller sends the scripts after it in another exec. The usual case,
-no deadline outrun, pays one ``sleep`` for all of this.
+Deadlines are kept on the node, so they hold when the controller is gone. A watchdog sleeps until the earliest moment at
+which the running probe could be late. It then looks up in /proc since when the framing shell's child runs, and where
+that is too long it ends the whole *process group* (TERM, then KILL), the framing shell included; the mark it prints
+before tells the controller, which sends the probes that follow in another exec. The usual case, nobody is late, pays one
+``sleep`` for all of this.
 
 The shell code keeps to POSIX and runs in dash, busybox and bash; names begin with ``_q`` because scripts share them.
 """
@@ -22,7 +23,8 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 from provision.results import DEADLINE_EXIT
 
@@ -49,53 +51,71 @@ _GROUP = {
 
 _HEAD = """\
 LC_ALL=C PATH=${{PATH:-/bin}}:{path}; export LC_ALL PATH
-_qm={mark} _qg=$$ _qu=/proc _qc=0 _qn=
-printf '%s\\n' $_qm; printf '%s\\n' $_qm >&2
+_qm={mark} _qg=$$ _qu=/proc _qt=0 _qc=
+_qnow() {{ {{ read -r _qt _qx <$_qu/uptime; }} 2>/dev/null; }}
+_qnow; printf '%s begin 0 %s\\n' $_qm $_qt; printf '%s begin\\n' $_qm >&2
 {group}
-_qkill() {{ if [ "$_qg" ]; then kill -$1 -$_qg; else kill -$1 $_qp; fi 2>/dev/null; }}
+_qkill() {{ if [ "$_qg" ]; then kill -$1 -$_qg; else kill -$1 $$ $_qc; fi 2>/dev/null; }}
 """
 
 _DEADLINES = """\
-_qw={first}
-_qclock() {{ {{ read -r _qt _qx <$_qu/uptime; }} 2>/dev/null && _qc=${{_qt%.*}}${{_qt#*.}}; }}
-_qsay() {{ printf '%s %s %s %s %s\\n' $_qm $_qi $1 $((_qc - _qs)) $2; printf '%s %s\\n' $_qm $_qi >&2; }}
+_qsay() {{ _qnow; printf '%s %s %s %s\\n' $_qm $1 $2 $_qt; }}
+_qtell() {{ _qsay $1 $2; printf '%s %s\\n' $_qm $1 >&2; }}
+_qone() {{ if [ $2 = 0 ]; then _qsay $1 $2; else _qtell $1 $2; fi; }}
+_qstat() {{ {{ read -r _qx <$_qu/$1/stat; }} 2>/dev/null && set -- ${{_qx##*) }} && _qp=$2 && _qb=${{20}}; }}
+_qkids() {{
+{{ read -r _qx <$_qu/$$/task/$$/children; }} 2>/dev/null && echo $_qx && return
+for _qx in $_qu/[0-9]*; do _qk=${{_qx##*/}}; _qstat $_qk && [ $_qp = $$ ] && echo $_qk; done
+}}
+_qage() {{
+_qa=0; _qnow || return
+for _qk in $(_qkids); do
+[ $_qk = $_qw ] || ! _qstat $_qk || [ $((${{_qt%.*}}${{_qt#*.}} - _qb)) -le $_qa ] || {{
+_qa=$((${{_qt%.*}}${{_qt#*.}} - _qb)); _qc=$_qk; }}
+done
+}}
 _qend() {{
-trap '' USR1 TERM
+trap '' TERM
 _qkill TERM
-( sleep {grace}; kill -KILL $_qp ) </dev/null >/dev/null 2>&1 &
-_qx=$!; wait $_qp; _qsay {deadline_exit} timeout; _qkill KILL
-kill -KILL $_qx $_qk 2>/dev/null; exit 0
+_qx=0; while [ $_qx -lt {grace}0 ] && kill -0 $_qc 2>/dev/null; do sleep 0.1; _qx=$((_qx + 1)); done
+_qnow; printf '%s late %s %s\\n' $_qm {late} $_qt; printf '%s late\\n' $_qm >&2
+_qkill KILL
+exit 0
 }}
-_qtick() {{ _qn=1; _qclock || _qc=$((_qc + _qw)); _qw=100; [ $((_qc - _qs)) -lt $_qd ] || _qend; }}
-_qwait() {{
-_qn=; wait $_qp; _qr=$?
-while [ "$_qn" ] && [ $_qr -gt 128 ]; do _qn=; wait $_qp; _qx=$?; [ $_qx = 127 ] || _qr=$_qx; done
-_qclock; _qsay $_qr
+_qwatch() {{
+( trap 'kill $! 2>/dev/null; exit 0' TERM
+{{ read -r _qw _qx <$_qu/self/stat; }} 2>/dev/null
+_qd=$1 _ql=$2 _qs=$1 _qc=
+while kill -0 $$ 2>/dev/null; do
+[ $_qs -ge 5 ] || _qs=5
+sleep $((_qs / 100)).$((_qs / 10 % 10))$((_qs % 10)) >/dev/null 2>&1 & wait $!
+_ql=$((_ql - _qs)); _qage
+[ $_qa -lt $_qd ] && [ $_ql -gt 0 ] || _qend
+_qs=$((_qd - _qa + 1))
+done ) </dev/null & _qz=$!
 }}
-_qrun() {{ _qi=$1 _qd=$2 _qs=$_qc; ( _qx=$3; shift 3; eval "$_qx" ) & _qp=$!; _qwait; }}
-trap _qtick USR1
-( trap 'kill $! 2>/dev/null; exit 0' TERM; sleep {sleep} & wait $!
-while kill -USR1 $$; do sleep 1 & wait $!; done ) </dev/null >/dev/null 2>&1 &
-_qk=$!
-_qclock
+_qdone() {{ kill $_qz 2>/dev/null; }}
+trap 'wait $_qz; exit 143' TERM
 """
 
-_TAIL = "kill $_qk 2>/dev/null\nexit 0\n"
+_TAIL = """\
+printf '%s end\\n' $_qm; printf '%s end\\n' $_qm >&2
+exit 0
+"""
 
 _FED = """\
 _qin() {{ base64 -d <<'{mark}'
 {data}{mark}
 }}
-_qfed() {{ _qi=$1 _qd=$2 _qs=$_qc; ( _qx=$3; shift 3; _qin | ( eval "$_qx" ) ) & _qp=$!; _qwait; }}
 """
 
 _STREAM = """\
 exec 4<&0
-( exec 4<&-; eval {script} ) </dev/null & _qp=$!
+( exec 4<&-; eval {script} ) </dev/null & _qc=$!
 ( trap '' TERM; read -r _qx <&4; _qkill TERM; sleep 1; _qkill KILL ) >/dev/null 2>&1 & _qk=$!
 exec 4<&-
-wait $_qp; _qr=$?
-printf '%s 0 %s 0 \\n' $_qm $_qr; printf '%s 0\\n' $_qm >&2
+wait $_qc; _qr=$?
+printf '%s end %s 0\\n' $_qm $_qr; printf '%s end\\n' $_qm >&2
 kill -KILL $_qk 2>/dev/null
 exit 0
 """
@@ -114,22 +134,30 @@ class Script:
     deadline: float
 
 
+def order(scripts: Sequence[Script]) -> list[int]:
+    """In which order a frame runs them: by deadline, so that one watchdog serves all that have the same."""
+    return sorted(range(len(scripts)), key=lambda index: scripts[index].deadline)
+
+
 def frame(scripts: Sequence[Script], mark: str, *, group: Group = "own", data: bytes = b"") -> str:
-    """The text for ``sh -s`` that runs ``scripts`` one after the other; ``data`` is the stdin of a single script."""
-    first = min(script.deadline for script in scripts)
-    parts = [
-        _head(mark, group),
-        _DEADLINES.format(
-            first=_centis(first), sleep=f"{first + 0.05:.2f}", grace=TERM_GRACE, deadline_exit=DEADLINE_EXIT
-        ),
-    ]
+    """The text for ``sh -s`` that runs ``scripts``, one after the other; ``data`` is the stdin of a single script."""
+    parts = [_head(mark, group), _DEADLINES.format(grace=TERM_GRACE, late=DEADLINE_EXIT)]
     if data:
         parts.append(_FED.format(mark=mark, data=base64.encodebytes(data).decode()))
-    run = "_qfed" if data else "_qrun"
-    parts += [
-        f"{run} {index} {_centis(script.deadline)} {_quoted(_lean(script.text))}\n" for index, script in enumerate(scripts)
-    ]
-    return "".join([*parts, _TAIL])
+    parts.append("{\n")
+    for deadline, indexes in groupby(order(scripts), lambda index: _centis(scripts[index].deadline)):
+        members = list(indexes)
+        parts.append(f"_qwatch {deadline} {(deadline + 200) * len(members)}\n")
+        parts += [_call(index, scripts[index].text, fed=bool(data)) for index in members]
+        parts.append("_qdone\n")
+    return "".join([*parts, "} </dev/null\n", _TAIL])
+
+
+def _call(index: int, script: str, *, fed: bool) -> str:
+    if not fed and _PROGRAM.match(script.strip()):
+        return f"{script.strip()}; _qone {index} $?\n"
+    source = "_qin | " if fed else ""
+    return f"{source}( eval {_quoted(script)} ); _qtell {index} $?\n"
 
 
 def stream_frame(script: str, mark: str, *, group: Group = "own") -> str:
@@ -145,13 +173,8 @@ def _centis(seconds: float) -> int:
     return max(1, math.ceil(seconds * 100))
 
 
-_PLAIN = re.compile(r"(?:cat|date|df|head|id|ls|readlink|stat|tail|uname|wc|/[\w./-]+)(?: [\w ./:=+%,@-]*)?\Z")
-"""A single command that is certainly a program, with nothing in it that means anything to the shell."""
-
-
-def _lean(text: str) -> str:
-    """A script that is one program, without a shell waiting for it: one process less."""
-    return f"exec {text}" if _PLAIN.match(text.strip()) else text
+_PROGRAM = re.compile(r"(?:cat|date|df|head|id|ls|readlink|stat|tail|uname|wc)(?: [\w ./:=+%,@-]*)?\Z")
+"""A single program that certainly is one, changes nothing about the shell, and doesn't complain without failing."""
 
 
 def _quoted(text: str) -> str:
@@ -173,20 +196,36 @@ class Section:
     cut: bool = False
 
 
+class _Part(NamedTuple):
+    """A stream's bytes up to a mark, and what the mark says."""
+
+    content: bytes
+    cut: bool
+    word: str
+    status: int
+    uptime: float
+
+
+_NOTHING = _Part(b"", False, "", 0, 0.0)
+
+
 class _Stream:
     """One of the two streams: takes bytes in any pieces, gives the parts between marks, cut to ``cap`` bytes."""
 
-    __slots__ = ("_cap", "_kept", "_mark", "_pending", "closed", "cut", "started")
+    __slots__ = ("_cap", "_cut", "_kept", "_mark", "_pending", "began", "closed", "started", "word")
 
     def __init__(self, mark: bytes, cap: int) -> None:
         self._mark = mark
         self._cap = cap
         self._pending = bytearray()
         self._kept = bytearray()
-        self.cut = False
+        self._cut = False
         self.started = False
-        self.closed: list[tuple[bytes, bool, list[str]]] = []
-        """Per part: content, whether it was cut, the fields of the mark that follows it."""
+        self.began = 0.0
+        """The node's uptime at the first mark."""
+        self.word = ""
+        """What the last mark said."""
+        self.closed: list[_Part] = []
 
     @property
     def current(self) -> bytes:
@@ -197,39 +236,38 @@ class _Stream:
         self._pending += data
         while True:
             at = self._pending.find(self._mark)
-            if at < 0:
-                self._keep(max(0, len(self._pending) - len(self._mark) + 1))
-                return
-            end = self._pending.find(b"\n", at)
+            end = self._pending.find(b"\n", at) if at >= 0 else -1
             if end < 0:
-                self._keep(at)
+                self._keep(at if at >= 0 else max(0, len(self._pending) - len(self._mark) + 1))
                 return
-            fields = self._pending[at + len(self._mark) : end].decode("ascii", "replace").split()
+            words = self._pending[at + len(self._mark) : end].decode("ascii", "replace").split()
             self._keep(at)
             del self._pending[: end - at + 1]
-            self._close(fields)
+            self._close(*words)
 
     def _keep(self, size: int) -> None:
         room = self._cap - len(self._kept)
         self._kept += self._pending[: min(size, room)]
-        self.cut = self.cut or size > room
+        self._cut = self._cut or size > room
         del self._pending[:size]
 
-    def _close(self, fields: list[str]) -> None:
-        if self.started:
-            self.closed.append((bytes(self._kept), self.cut, fields))
-        self.started = True
+    def _close(self, word: str = "", status: str = "0", uptime: str = "0") -> None:
+        if not self.started:
+            self.started, self.began = True, float(uptime)
+        elif word != "end":
+            self.closed.append(_Part(bytes(self._kept), self._cut, word, int(status), float(uptime)))
+        self.word = word
         self._kept.clear()
-        self.cut = False
+        self._cut = False
 
 
 class Answer:
-    """Collects what comes back of a frame with ``count`` scripts."""
+    """Collects what comes back of a frame with these scripts."""
 
-    __slots__ = ("_count", "_err", "_out")
+    __slots__ = ("_err", "_order", "_out")
 
-    def __init__(self, mark: str, count: int, *, cap: int = PROBE_CAP) -> None:
-        self._count = count
+    def __init__(self, mark: str, scripts: Sequence[Script], *, cap: int = PROBE_CAP) -> None:
+        self._order = order(scripts)
         self._out = _Stream(mark.encode(), cap)
         self._err = _Stream(mark.encode(), cap)
 
@@ -248,35 +286,34 @@ class Answer:
     @property
     def groupless(self) -> bool:
         """Whether the shell refused because it leads no process group, so that it could not keep deadlines."""
-        return any(fields == ["nogroup"] for _, _, fields in self._out.closed)
+        return self._out.word == "nogroup"
 
     @property
-    def heard(self) -> int:
-        """How many scripts have ended, as stdout tells it."""
-        return len(self._out.closed)
+    def running(self) -> int | None:
+        """The script that runs now, as far as stdout tells; None after the last."""
+        return self._order[len(self._out.closed)] if len(self._out.closed) < len(self._order) else None
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to come: all scripts have ended on both streams, or one was ended at its deadline."""
-        ended = min(len(self._out.closed), len(self._err.closed))
-        return self.groupless or ended >= self._count or (ended > 0 and self._timed_out(ended - 1))
+        """Whether nothing more is to come."""
+        return self.groupless or (self._out.word in _LAST and self._err.word in _LAST)
 
-    def sections(self) -> list[Section]:
-        """The scripts that have ended, in order: fewer than asked for where one was ended at its deadline."""
-        return [self._section(index) for index in range(min(len(self._out.closed), len(self._err.closed)))]
+    def sections(self) -> dict[int, Section]:
+        """What each script answered, by its index. Those are missing that come after one that was ended at its deadline."""
+        errors = {part.word: part for part in self._err.closed}
+        found: dict[int, Section] = {}
+        since = self._out.began
+        for index, part in zip(self._order, self._out.closed, strict=False):
+            said = errors.get("late" if part.word == "late" else str(index), _NOTHING)
+            seconds, since = round(max(0.0, part.uptime - since), 2), part.uptime
+            found[index] = Section(
+                part.status, part.content, said.content, seconds, part.word == "late", part.cut or said.cut
+            )
+        return found
 
     def unframed(self) -> tuple[bytes, bytes]:
         """What came instead of an answer, or after the last mark: evidence where the frame broke off."""
         return self._out.current, self._err.current
 
-    def _timed_out(self, index: int) -> bool:
-        return "timeout" in self._out.closed[index][2]
 
-    def _section(self, index: int) -> Section:
-        out, out_cut, fields = self._out.closed[index]
-        err, err_cut, _ = self._err.closed[index]
-        status, centis = (int(fields[1]), int(fields[2])) if _WELL_FORMED.match(" ".join(fields)) else (255, 0)
-        return Section(status, out, err, centis / 100, self._timed_out(index), out_cut or err_cut)
-
-
-_WELL_FORMED = re.compile(r"\d+ \d+ -?\d+( timeout)?\Z")
+_LAST = ("end", "late")

@@ -75,7 +75,7 @@ class _Process:
         except (OSError, ValueError):
             return  # it ended without reading all: what it said, and its status, tell why
 
-    def receive(self, timeout: float) -> Heard:
+    def receive(self, timeout: float, *, eager: bool = False) -> Heard:
         if not self._selector.get_map():
             return Heard(b"", b"", True)
         got = {key.fileobj: self._read(key) for key, _ in self._selector.select(max(0.0, timeout))}

@@ -67,8 +67,11 @@ class Session(Protocol):
     def send(self, data: bytes, *, end: bool) -> None:
         """Write to its stdin, and close that where ``end``. May return before all is written."""
 
-    def receive(self, timeout: float) -> Heard:
-        """Wait for output or the end, at most ``timeout`` seconds."""
+    def receive(self, timeout: float, *, eager: bool = False) -> Heard:
+        """Wait for the end, at most ``timeout`` seconds, with what has come until then; where ``eager``, for any output.
+
+        Output may be given earlier. Not to wake for every packet is what makes many nodes at a time cheap.
+        """
 
     def status(self) -> int | None:
         """Exit status after the end; None where the node told none (a signal)."""
@@ -130,10 +133,11 @@ class RemoteTransport(ABC):
         """See ``Transport.probe``. A probe that outruns its deadline costs that and another exec for those after it."""
         facts = same_probe(facts)
         scripts = [Script(fact.script(), fact.deadline) for fact in facts]
-        sections: list[Section] = []
-        while len(sections) < len(scripts):
-            sections += self._ask(scripts[len(sections) :], become, cap=PROBE_CAP)
-        return {fact: _result(fact.name, section, PROBE_CAP) for fact, section in zip(facts, sections, strict=True)}
+        found: dict[int, Section] = {}
+        while left := [index for index in range(len(scripts)) if index not in found]:
+            sections = self._ask([scripts[index] for index in left], become, cap=PROBE_CAP)
+            found.update((left[position], section) for position, section in sections.items())
+        return {fact: _result(fact.name, found[index], PROBE_CAP) for index, fact in enumerate(facts)}
 
     def stream(self, script: str, *, become: bool = True) -> Iterator[bytes]:
         """See ``Transport.stream``. Raises ``CommandFailed`` at the end where the script failed."""
@@ -168,10 +172,10 @@ class RemoteTransport(ABC):
     def _run(self, script: str, deadline: float, data: bytes, become: bool) -> Section:
         return self._ask([Script(script, deadline)], become, cap=RUN_CAP, data=data)[0]
 
-    def _ask(self, scripts: Sequence[Script], become: bool, *, cap: int, data: bytes = b"") -> list[Section]:
-        """One exec. The sections of the scripts that ended: at least one, all but where one outran its deadline."""
+    def _ask(self, scripts: Sequence[Script], become: bool, *, cap: int, data: bytes = b"") -> dict[int, Section]:
+        """One exec. The scripts that ended, by position: at least one, and all but where one outran its deadline."""
         mark = new_mark()
-        answer = Answer(mark, len(scripts), cap=cap)
+        answer = Answer(mark, scripts, cap=cap)
         with self._session(become) as session:
             self._enter(session, frame(scripts, mark, group=self._group(become), data=data), become, end=True)
             self._listen(session, answer, scripts, become)
@@ -181,16 +185,16 @@ class RemoteTransport(ABC):
         return answer.sections()
 
     def _listen(self, session: Session, answer: Answer, scripts: Sequence[Script], become: bool) -> None:
-        ended = False
-        heard, until = 0, monotonic() + scripts[0].deadline + GRACE
+        ended, running, until = False, answer.running, 0.0
         while not answer.done:
             if ended:
                 raise self._no_answer(session, answer, become)
+            if answer.running is not running or not until:
+                running = answer.running
+                until = monotonic() + (0.0 if running is None else scripts[running].deadline) + GRACE
             out, err, ended = session.receive(until - monotonic())
             answer.feed(out, err)
-            if answer.heard > heard and answer.heard < len(scripts):
-                heard, until = answer.heard, monotonic() + scripts[answer.heard].deadline + GRACE
-            elif not ended and not answer.done and monotonic() >= until:
+            if monotonic() >= until and answer.running is running and not answer.done:
                 raise self._broken(f"no answer {GRACE:.0f} s after the deadline of a command")
 
     @contextmanager
@@ -247,7 +251,7 @@ class RemoteTransport(ABC):
     def _await_sudo(self, session: Session) -> None:
         out, err, until = b"", b"", monotonic() + _SUDO_DEADLINE
         while f"{_READY}\n".encode() not in out:
-            heard = session.receive(max(0.0, until - monotonic()))
+            heard = session.receive(max(0.0, until - monotonic()), eager=True)
             out, err = out + heard.out, err + heard.err
             if heard.ended or _WRONG.search(err) or monotonic() >= until:
                 raise self._sudo_refused(Result("sudo", session.status() or 1, _text(out), _text(err)))
@@ -287,7 +291,7 @@ class RemoteTransport(ABC):
         while not lines.done:
             if ended:
                 raise self._no_answer(session, lines.broken_off(errors), become)
-            out, err, ended = session.receive(_IDLE)
+            out, err, ended = session.receive(_IDLE, eager=True)
             errors = (errors + err)[-_ERROR_TAIL:]
             yield from lines.feed(out)
         if lines.status:
@@ -380,7 +384,7 @@ class _Lines:
 
     def broken_off(self, errors: bytes) -> Answer:
         """The answer so far, for who explains why there is no more."""
-        answer = Answer(self._mark, 1)
+        answer = Answer(self._mark, [])
         begun = f"{self._mark}\n".encode() if self._begun else b""
         answer.feed(begun + self._rest, errors)
         return answer

@@ -56,6 +56,8 @@ CHANNEL_TIMEOUT = 20.0
 
 _CHUNK = 1024 * 1024
 _SMALL = 128 * 1024
+_MUCH = 512 * 1024
+_GLANCE = 0.2
 _PARAMIKO_LOG = logging.getLogger("paramiko")
 _PARAMIKO_LOG.addHandler(logging.NullHandler())
 
@@ -551,7 +553,20 @@ def open_chain(target: Target) -> Opened:
 
 
 class _Wake(threading.Event):
-    """An event for two pipes: paramiko clears a pipe's event when that pipe is empty, which must not hide the other."""
+    """Wakes the one who reads a channel, at its end, or (``eager``) at any output, or when much is waiting.
+
+    One event for two pipes: paramiko clears a pipe's event when that pipe is empty, which must not hide the other.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        super().__init__()
+        self._channel = channel
+        self.eager = False
+
+    def set(self) -> None:
+        channel = self._channel
+        if self.eager or channel.eof_received or channel.closed or _waiting(channel) > _MUCH:
+            super().set()
 
     def clear(self) -> None:
         """Not now; see ``rest``."""
@@ -560,13 +575,18 @@ class _Wake(threading.Event):
         super().clear()
 
 
+def _waiting(channel: Any) -> int:
+    # The pipes' own len() takes their lock, which whoever sets this event holds.
+    return len(channel.in_buffer._buffer) + len(channel.in_stderr_buffer._buffer)
+
+
 class _ChannelSession:
     """A ``Session`` over one channel."""
 
     def __init__(self, channel: Any, command: str, broken: Callable[[str], ConnectionLost]) -> None:
         self._channel = channel  # a paramiko.Channel; Any, as the stubs leave out what is needed here
         self._broken = broken
-        self._wake = _Wake()
+        self._wake = _Wake(channel)
         channel.in_buffer.set_event(self._wake)
         channel.in_stderr_buffer.set_event(self._wake)
         self._guarded(self._request, command)
@@ -604,10 +624,10 @@ class _ChannelSession:
         if end:
             self._channel.shutdown_write()
 
-    def receive(self, timeout: float) -> Heard:
-        channel = self._channel
-        if not self._ready():
-            self._wake.wait(max(0.0, timeout))
+    def receive(self, timeout: float, *, eager: bool = False) -> Heard:
+        channel, self._wake.eager = self._channel, eager
+        if not (eager and self._ready()):
+            self._wake.wait(max(0.0, timeout if eager else min(timeout, _GLANCE)))
         self._wake.rest()
         ended = bool(channel.eof_received or channel.closed)
         out = channel.recv(_CHUNK) if channel.recv_ready() else b""

@@ -111,7 +111,9 @@ def _once(server: sshd.Server, name: str, command: str | None) -> dict[str, floa
 
 def print_table(table: list[dict[str, object]]) -> None:
     """Markdown, as the README has it."""
-    print("nodes | what | wall s | client CPU s | CPU ms a node | server CPU s | peak MiB | execs a node | connections a node")
+    print(
+        "nodes | what | wall s | client CPU s | CPU ms a node | server CPU s | peak MiB | execs a node | connections a node"
+    )
     print("---|---|---|---|---|---|---|---|---")
     for row in table:
         wall, cpu, served, memory, nodes = (

@@ -158,7 +158,9 @@ def _ours_true(described: dict[str, object]) -> dict[str, object]:
 CONTENDERS: dict[str, Callable[[dict[str, object]], dict[str, object] | None]] = {
     "bare-true": _bare("true\n"),
     "ours-true": _ours_true,
-    "bare-facts": _bare("export LC_ALL=C\n" + "".join(f"echo =={n}==; {c}\n" for n, c in enumerate(FACTS)) + "exit 0\n"),
+    "bare-facts": _bare(
+        "export LC_ALL=C\n" + "".join(f"echo =={n}==; {c}\n" for n, c in enumerate(FACTS)) + "exit 0\n"
+    ),
     "ours-facts": _ours_facts,
 }
 

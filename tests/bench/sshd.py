@@ -48,7 +48,9 @@ def running(folder: Path, nodes: int, *, options: str = "") -> Iterator[Server]:
     """Start sshd for the present user with keys of its own; stop it at the end. ``options``: more lines of sshd_config."""
     sshd = available()
     assert sshd, "no sshd here: apt-get install openssh-server"
-    server = Server(_free_port(), folder, tuple(f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(nodes)), getpass.getuser())
+    server = Server(
+        _free_port(), folder, tuple(f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(nodes)), getpass.getuser()
+    )
     _write_files(server, options)
     process = subprocess.Popen(
         [sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], stdin=subprocess.DEVNULL

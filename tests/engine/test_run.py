@@ -9,6 +9,16 @@ from typing import Any
 
 import pytest
 
+from provision.engine.state import exit_code
+from provision.errors import (
+    ChecksFailed,
+    ConnectionLost,
+    Drift,
+    Interrupted,
+    LockHeld,
+    ProvisionError,
+    UsageError,
+)
 from provision.events import (
     ActionDone,
     ActionPlanned,
@@ -227,8 +237,9 @@ plays:
 """
     )
     assert report.exit_code == 1
-    assert statuses(b, "together") == {"b": "failed"}
+    assert statuses(b, "together") == {"a": "changed", "b": "failed", "c": "changed"}
     assert statuses(b, "say") == {}
+    assert report.changed == 3
     assert "'together' on b: the cluster cannot" in report.summary
 
 
@@ -236,7 +247,8 @@ def test_a_cluster_failure_that_names_no_node(bench: Make) -> None:
     b = bench()
     report = b.tasks("- together: {script: set x 1, fail: all}")
     assert report.exit_code == 1
-    assert statuses(b, "together") == {"": "failed"}
+    assert statuses(b, "together") == {"a": "changed", "b": "changed", "c": "changed", "": "failed"}
+    assert report.changed == 3
 
 
 def test_an_action_of_a_cluster_that_fails_on_one_node_has_run_on_all(bench: Make) -> None:
@@ -322,6 +334,7 @@ def test_the_others_go_on_where_that_is_allowed(bench: Make) -> None:
     report = b.tasks("- ensure: {}", allow_unreachable=True)
     assert report.exit_code == 4
     assert statuses(b, "ensure") == {"a": "changed", "b": "changed"}
+    assert report.summary == "c cannot be reached; on the others: 2 actions performed on 2 nodes"
 
 
 # ---- Ansible's words
@@ -736,3 +749,83 @@ def test_what_waits_long_is_told(bench: Make, monkeypatch: pytest.MonkeyPatch) -
     b["a"].before_run = lambda script: time.sleep(1.2)
     b.tasks("- script: {text: set x 1}")
     assert [event.text[:28] for event in b.seen.of(Progressed)][:1] == ["waiting for a: script, 1 s"]
+
+
+def test_nodes_of_later_plays_are_observed_with_the_first(bench: Make) -> None:
+    b = bench("a", "b")
+    b.run(
+        """
+plays:
+  - {name: one, hosts: a, tasks: [{look: {key: x}}]}
+  - {name: two, hosts: b, tasks: [{look: {key: y}}]}
+"""
+    )
+    assert [event.nodes for event in b.seen.of(TaskStarted) if event.task == "observe"] == [("a", "b")]
+
+
+def test_rescue_does_not_undo_the_end_of_a_run_with_too_many_failures(bench: Make) -> None:
+    b = bench()
+    report = b.run(
+        """
+plays:
+  - name: p
+    hosts: all
+    max_fail_percentage: 0
+    tasks: [{refuse: {nodes: [b]}}]
+    rescue: [{name: look after, say: {}}]
+  - {name: next, hosts: all, tasks: [{name: later, say: {}}]}
+"""
+    )
+    assert report.exit_code == 1
+    assert statuses(b, "look after") == {"b": "ok"}
+    assert statuses(b, "later") == {}
+
+
+def test_rescue_runs_on_the_nodes_that_can_still_be_talked_to(bench: Make) -> None:
+    b = bench()
+
+    def lose(script: str) -> None:
+        raise ConnectionLost("gone")
+
+    b["b"].before_run = lose
+    report = b.run(
+        """
+plays:
+  - name: p
+    hosts: all
+    tasks: [{together: {script: set x 1}}]
+    rescue: [{name: keep logs, say: {}}]
+"""
+    )
+    assert report.exit_code == 4
+    assert statuses(b, "together") == {"a": "changed", "b": "unreachable", "c": "changed"}
+    assert statuses(b, "keep logs") == {"a": "ok", "c": "ok"}
+
+
+ERRORS: dict[int, ProvisionError] = {
+    1: ProvisionError("x"),
+    2: UsageError("x"),
+    3: ChecksFailed("x"),
+    4: ConnectionLost("x"),
+    5: LockHeld("x"),
+    6: Drift("x"),
+    130: Interrupted("x"),
+}
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"),
+    [
+        ((), 0),
+        ((1,), 1),
+        ((3, 1), 3),
+        ((1, 3, 4), 4),
+        ((4, 130), 130),
+        ((6, 1), 1),
+        ((6,), 6),
+        ((1, 5), 5),
+        ((3, 2), 2),
+    ],
+)
+def test_the_exit_code_that_stands_for_several(codes: tuple[int, ...], code: int) -> None:
+    assert exit_code([ERRORS[each] for each in codes]) == code

@@ -121,11 +121,16 @@ class Program:
         """The newest run directory."""
         return (self.runs / "latest").resolve()
 
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of a kind that the newest run directory holds."""
+        lines = (self.last_run() / "events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
     def _argv(self, words: tuple[str | Path, ...]) -> list[str]:
         return [sys.executable, "-m", "provision", *map(str, words)]
 
     def _environment(self) -> dict[str, str]:
-        own = {"HOME": str(self.place), "QNEXT_STATE": str(self.runs), "COLUMNS": "160", "PYTHONDONTWRITEBYTECODE": "1"}
+        own = {"HOME": str(self.place), "QNEXT_STATE": str(self.place), "COLUMNS": "160", "PYTHONDONTWRITEBYTECODE": "1"}
         return {**own, **self.environment}
 
 
