@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from provision.checks.base import Finding
-from provision.checks.support import GIB, Skip, ascend, look, size
+from provision.checks.support import GIB, Skip, ascend, containers, look, size
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.model import ModelFolder
@@ -27,7 +27,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(node: Node) -> Iterable[Finding]:
-    if any(c.running for c in node.get(Containers(node.settings.cluster)).containers):
+    if any(c.running for c in containers(node).containers):
         raise Skip("our servers run and hold their memory")
     available = look(node, Memory()).available
     weights = node.get(ModelFolder(node.settings.model.path)).size

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from provision.accel.ascend.npu_smi import Die, NpuProcess
 from provision.checks.base import Finding
-from provision.checks.support import NPU_FACTS, ascend, numbered, selected, span
+from provision.checks.support import NPU_FACTS, ascend, containers, numbered, selected, span
 from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers
 from provision.facts.npu_smi import Holder, NpuSmi
@@ -43,9 +43,9 @@ class _User:
 
 def run(node: Node) -> Iterable[Finding]:
     dies = {number: die for number, die in numbered(node).items() if number in selected(node)}
-    containers = node.get(Containers(node.settings.cluster))
-    ours = [c for c in containers.containers if c.running]
-    others = [c for c in containers.foreign if set(c.devices) & dies.keys()]
+    there = containers(node)
+    ours = [c for c in there.containers if c.running]
+    others = [c for c in there.foreign if set(c.devices) & dies.keys()]
     users = list(_users(node, dies))
     yield from (_container(other, dies.keys() & set(other.devices)) for other in others)
     yield from (_process(user) for user in users if not _known(user, ours, others))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from provision.checks.base import Finding
-from provision.checks.support import Skip, ascend, look, span
+from provision.checks.support import Skip, ascend, containers, look, span
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.network import Listener, Ports, PortsValue
@@ -33,7 +33,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(node: Node) -> Iterable[Finding]:
-    if any(c.running for c in node.get(Containers(node.settings.cluster)).containers):
+    if any(c.running for c in containers(node).containers):
         raise Skip("our own servers run and hold their ports")
     listening = look(node, Ports())
     if node.index == 0 or node.settings.serve.topology == "single":  # elsewhere ranks take what is free

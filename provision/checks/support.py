@@ -13,7 +13,7 @@ from provision.accel.protocol import accelerator
 from provision.checks.base import Finding
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci, DavinciValue
-from provision.facts.docker import Docker, DockerValue
+from provision.facts.docker import Containers, ContainersValue, Docker, DockerValue
 from provision.facts.driver import MountSources
 from provision.facts.npu_smi import NpuSmi, NpuSmiMapping, NpuSmiMappingValue, NpuSmiValue
 from provision.inventory.model import Settings
@@ -85,6 +85,14 @@ def docker(node: Node) -> DockerValue:
     value = node.get(Docker())
     if not value.reachable:
         raise Skip("docker does not answer")
+    return value
+
+
+def containers(node: Node) -> ContainersValue:
+    """Our containers and others. Raises ``Skip`` without docker: ours could not be told from others."""
+    value = node.get(Containers(node.settings.cluster))
+    if not value.reachable:
+        raise Skip("docker does not answer, so ours cannot be told from others")
     return value
 
 

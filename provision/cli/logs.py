@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,12 +13,40 @@ from provision.cli.options import node_options
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 
+_TIME = re.compile(
+    r"(\d+(\.\d+)?(h|m|s|ms))+|\d{10}(\.\d+)?|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?"
+)
+_COUNT = re.compile(r"all|\d+")
+
+
+def _like(form: re.Pattern[str], example: str) -> Callable[[click.Context, click.Parameter, str], str]:
+    """Refuse what docker would not understand, before any connection."""
+
+    def check(context: click.Context, option: click.Parameter, value: str) -> str:
+        if value and not form.fullmatch(value):
+            raise click.BadParameter(f"'{value}' is not like {example}", context, option)
+        return value
+
+    return check
+
 
 @click.command("logs", short_help="Print or follow the logs of all processes, merged, each line with its process.")
 @node_options
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until every process has ended.")
-@click.option("--since", default="", metavar="TIME", help="Only lines since then: 10m, 2h, or 2026-01-31T08:00:00Z.")
-@click.option("--tail", default="all", metavar="N", help="Only the last N lines of each process.")
+@click.option(
+    "--since",
+    default="",
+    metavar="TIME",
+    callback=_like(_TIME, "10m, 1h30m or 2026-01-31T08:00:00Z"),
+    help="Only lines since then: 10m, 2h, or 2026-01-31T08:00:00Z.",
+)
+@click.option(
+    "--tail",
+    default="all",
+    metavar="N",
+    callback=_like(_COUNT, "50 or all"),
+    help="Only the last N lines of each process.",
+)
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
 @click.option("--process", "processes", multiple=True, help="Only this process (head, worker1, …); may be repeated.")
 @click.option("--timestamps", is_flag=True, help="Show docker's time of each line.")

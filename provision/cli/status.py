@@ -61,7 +61,7 @@ def _observe(look: Look) -> ClusterStatus | None:
     if not look.session.nodes:
         return None
     look.session.observe(lambda node: status.facts(node.settings))
-    return status.status(look.session)
+    return status.status(look.session, look.inventory, look.session.unreachable)
 
 
 def _data(look: Look, found: ClusterStatus | None) -> object:

@@ -8,7 +8,7 @@ import click
 
 from provision.cli.nodes import looking
 from provision.cli.options import json_option, node_options, print_json
-from provision.errors import ProofFailed
+from provision.errors import ProofFailed, UsageError
 
 
 @click.command("verify", short_help="Ask the running cluster a set of questions and report which it answers rightly.")
@@ -42,9 +42,11 @@ def command(
         if look.session.unreachable:
             return look.exit_code
         look.session.observe(lambda node: launch.facts(node.settings))
-        planned = launch.observed(look.session)
+        planned = launch.partly_observed(look.inventory, look.session)
         head = planned.plan.process(planned.plan.head)
-        node = next(n for n in look.session.nodes if n.name == head.node)
+        node = next((n for n in look.session.nodes if n.name == head.node), None)
+        if node is None:
+            raise UsageError(f"--limit {limit} leaves out {head.node}, where the server answers")
         http = node.http(head.api_port or node.settings.serve.port)
         if http.get("/health", timeout=10.0).status == 0:
             raise ProofFailed(

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from provision.diagnose.catalogue import explain
 from provision.diagnose.first_cause import Cause, ProcessLog, first_cause
-from provision.errors import LaunchFailed, ProofFailed, ProvisionError
+from provision.errors import CommandFailed, LaunchFailed, ProofFailed, ProvisionError
 from provision.facts.docker import Container, Containers
 from provision.node import Cluster, Node
 from provision.serve import launch
@@ -46,6 +47,14 @@ def not_generating(cluster: Cluster, plan: LaunchPlan, error: ProofFailed) -> Pr
     head = plan.process(plan.head)
     how = f"{head.name} does not generate: {error.message}"
     return _told(ProofFailed, how, head.node, gather(cluster), head.name)
+
+
+def explained(error: CommandFailed) -> CommandFailed:
+    """A failed docker command's error, with the catalogue's remedy where it knows docker's answer."""
+    known = explain(f"{error.result.stdout}\n{error.result.stderr}")
+    if known:
+        error.hint = known.remedy
+    return error
 
 
 def gather(cluster: Cluster) -> list[ProcessLog]:

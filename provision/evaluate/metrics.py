@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 GENERATED = "vllm:generation_tokens_total"
 PROMPTED = "vllm:prompt_tokens_total"
 SUCCEEDED = "vllm:request_success_total"
+RUNNING = "vllm:num_requests_running"
 
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)(?:\s+-?\d+)?$")
 _LABEL = re.compile(r'\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
@@ -31,11 +32,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounters:
-    """What one engine has done since it started. A counter that the page lacks is None."""
+    """What one engine has done since it started, and the requests it holds now. What the page lacks is None."""
 
     generated: float | None = None
     prompted: float | None = None
     succeeded: float | None = None
+    running: float | None = None
 
     def moved_since(self, before: EngineCounters) -> bool:
         """Whether it has generated since: by its generated tokens, else (another vLLM) by its finished requests."""
@@ -59,12 +61,12 @@ def engine_counters(page: str) -> dict[str, EngineCounters]:
     """Counters by engine number as text; ``"0"`` where the page has no engine label (one engine, older vLLM)."""
     sums: dict[str, dict[str, float]] = {}
     for sample in samples(page):
-        name = sample.name if sample.name.endswith("_total") else f"{sample.name}_total"
-        if name in (GENERATED, PROMPTED, SUCCEEDED):
+        name = sample.name if sample.name == RUNNING else f"{sample.name.removesuffix('_total')}_total"
+        if name in (GENERATED, PROMPTED, SUCCEEDED, RUNNING):
             counts = sums.setdefault(sample.labels.get("engine", "0"), {})
             counts[name] = counts.get(name, 0.0) + sample.value
     return {
-        engine: EngineCounters(counts.get(GENERATED), counts.get(PROMPTED), counts.get(SUCCEEDED))
+        engine: EngineCounters(*(counts.get(name) for name in (GENERATED, PROMPTED, SUCCEEDED, RUNNING)))
         for engine, counts in sums.items()
     }
 

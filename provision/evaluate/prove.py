@@ -7,9 +7,10 @@ one token proves them all; data-parallel engines are proven one by one, by their
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, Queue, SimpleQueue
+from threading import Event, Thread
 
 from provision import clock
 from provision.errors import ProofFailed
@@ -28,6 +29,7 @@ ROUNDS = 6
 """Each sends more requests than the one before, until every engine has had some."""
 
 _AT_ONCE = 32
+_WATCH_EVERY = 1.0
 _SETTLE = 0.5
 _LOOKS = 6
 
@@ -77,20 +79,42 @@ def probe_ready(http: Http, *, token: str = "", timeout: float = 10.0) -> Readin
     return Readiness(connected=True, healthy=True, models=tuple(served_models(models)), problem=problem)
 
 
-def prove(http: Http, plan: LaunchPlan, *, deadline: float = FIRST_TOKEN, token: str = "") -> Proof:
+def _nothing() -> None:
+    """Nobody to watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    http: Http
+    plan: LaunchPlan
+    until: float
+    token: str
+    watch: Callable[[], None]
+
+
+def prove(
+    http: Http,
+    plan: LaunchPlan,
+    *,
+    deadline: float = FIRST_TOKEN,
+    token: str = "",
+    watch: Callable[[], None] = _nothing,
+) -> Proof:
     """Prove that ``plan`` generates through its served name, on every engine. ``deadline``: seconds for all of it.
 
-    Raises ``ProofFailed``, which says at which stage, what the server said, and what to do where that is known.
+    ``watch`` is called every second or so while answers are waited for; what it raises (a process has ended, the
+    operator wants to stop) ends the proof. Raises ``ProofFailed``, which says at which stage, what the server said, and
+    what to do where that is known.
     """
     started = clock.monotonic()
-    until = started + deadline
+    test = _Test(http, plan, started + deadline, token, watch)
     _prove_healthy(http)
     length = _prove_served(http, plan, token)
     before = _counters_before(http) if plan.engines > 1 else {}
     first = clock.monotonic()
-    reply = _prove_completion(http, plan, until, token)
+    reply = _prove_completion(test, before)
     first_seconds = clock.monotonic() - first
-    engines = _prove_engines(http, plan, before, until, token) if plan.engines > 1 else {}
+    engines = _prove_engines(test, before) if plan.engines > 1 else {}
     return Proof(
         model=plan.served_name,
         text=reply.text,
@@ -130,13 +154,13 @@ def _prove_served(http: Http, plan: LaunchPlan, token: str) -> int:
     return models[plan.served_name]
 
 
-def _prove_completion(http: Http, plan: LaunchPlan, until: float, token: str) -> chat.Reply:
+def _prove_completion(test: _Test, before: Mapping[str, EngineCounters]) -> chat.Reply:
     attempts = ATTEMPTS
     while True:
-        answer, reply = chat.ask(http, chat.payload(plan.served_name), timeout=_left(until), token=token)
+        ((answer, reply),) = _ask_all(test, [chat.payload(test.plan.served_name)])
         attempts -= 1
         if reply is None:
-            raise _failed("the first completion", answer)
+            raise _failed("the first completion", answer, _holding(test, before, answer))
         if reply.generated:
             return reply
         if not attempts:
@@ -152,45 +176,95 @@ def _wordless(reply: chat.Reply, answer: Response) -> ProofFailed:
     )
 
 
-def _prove_engines(
-    http: Http, plan: LaunchPlan, before: Mapping[str, EngineCounters], until: float, token: str
-) -> dict[str, int]:
+def _prove_engines(test: _Test, before: Mapping[str, EngineCounters]) -> dict[str, int]:
     """Send rounds of concurrent requests until every engine's counter has moved: the server spreads by load."""
-    wanted = [str(engine) for engine in range(plan.engines)]
+    wanted = [str(engine) for engine in range(test.plan.engines)]
     after: Mapping[str, EngineCounters] = {}
     for number in range(ROUNDS):
-        _send_round(http, plan, 2 * plan.engines * (number + 1), number, until, token)
-        after = _settled(http, wanted, before, until)
+        _send_round(test, 2 * test.plan.engines * (number + 1), number, before)
+        after = _settled(test, wanted, before)
         if not _unmoved(wanted, before, after):
             return {engine: _moved_by(before.get(engine, EngineCounters()), after[engine]) for engine in wanted}
-        if until <= clock.monotonic():
+        if test.until <= clock.monotonic():
             break
-    raise _silent(plan, wanted, before, after)
+    raise _silent(test.plan, wanted, before, after)
 
 
-def _send_round(http: Http, plan: LaunchPlan, count: int, number: int, until: float, token: str) -> None:
-    def send(index: int) -> tuple[Response, chat.Reply | None]:
-        body = chat.payload(plan.served_name, f"{chat.SEED_PROMPT} ({number}.{index})")
-        return chat.ask(http, body, timeout=_left(until), token=token)
-
-    with ThreadPoolExecutor(max_workers=min(count, _AT_ONCE)) as pool:
-        replies = list(pool.map(send, range(count)))
-    bad = [answer for answer, reply in replies if reply is None]
+def _send_round(test: _Test, count: int, number: int, before: Mapping[str, EngineCounters]) -> None:
+    bodies = [chat.payload(test.plan.served_name, f"{chat.SEED_PROMPT} ({number}.{n})") for n in range(count)]
+    bad = [answer for answer, reply in _ask_all(test, bodies) if reply is None]
     if bad:
-        raise _failed(f"{len(bad)} of {count} requests to all engines", bad[0])
+        raise _failed(f"a request to all {test.plan.engines} engines", bad[0], _holding(test, before, bad[0]))
 
 
-def _settled(
-    http: Http, wanted: Sequence[str], before: Mapping[str, EngineCounters], until: float
-) -> dict[str, EngineCounters]:
+def _ask_all(test: _Test, bodies: Sequence[Mapping[str, object]]) -> list[tuple[Response, chat.Reply | None]]:
+    """All requests at the same time, and ``watch`` meanwhile. One that fails ends it: the rest would tell no more.
+
+    The threads are daemons: a server that never answers must not keep an operator who has given up.
+    """
+    answers: Queue[tuple[Response, chat.Reply | None] | Exception] = Queue()
+    left, over = SimpleQueue[Mapping[str, object]](), Event()
+    for body in bodies:
+        left.put(body)
+    for _ in range(min(len(bodies), _AT_ONCE)):
+        Thread(target=_ask_left, args=(test, left, answers, over), daemon=True).start()
+    got: list[tuple[Response, chat.Reply | None]] = []
+    try:
+        while len(got) < len(bodies) and (not got or got[-1][1] is not None):
+            got.append(_next(answers, test.watch))
+    finally:
+        over.set()
+    return [got[-1]] if got[-1][1] is None else got
+
+
+def _ask_left(
+    test: _Test,
+    left: SimpleQueue[Mapping[str, object]],
+    answers: Queue[tuple[Response, chat.Reply | None] | Exception],
+    over: Event,
+) -> None:
+    while not over.is_set():
+        try:
+            answers.put(chat.ask(test.http, left.get_nowait(), timeout=_left(test.until), token=test.token))
+        except Empty:
+            return
+        except Exception as error:
+            answers.put(error)
+
+
+def _next(
+    answers: Queue[tuple[Response, chat.Reply | None] | Exception], watch: Callable[[], None]
+) -> tuple[Response, chat.Reply | None]:
+    while True:
+        try:
+            answer = answers.get(timeout=_WATCH_EVERY)
+        except Empty:
+            watch()
+            continue
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _settled(test: _Test, wanted: Sequence[str], before: Mapping[str, EngineCounters]) -> Mapping[str, EngineCounters]:
     """Counters after a round; they follow the answers by an engine step or two, so look a few times."""
-    after = _counters(http)
+    after = _counters(test.http)
     for _ in range(_LOOKS):
-        if not _unmoved(wanted, before, after) or until <= clock.monotonic():
+        if not _unmoved(wanted, before, after) or test.until <= clock.monotonic():
             break
         clock.sleep(_SETTLE)
-        after = _counters(http)
+        test.watch()
+        after = _counters(test.http)
     return after
+
+
+def _holding(test: _Test, before: Mapping[str, EngineCounters], answer: Response) -> str:
+    """Which engines took a request that was never answered; empty where that is not what happened."""
+    if answer.status or test.plan.engines == 1:
+        return ""
+    after = _counters(test.http)
+    stuck = [engine for engine in _unmoved(list(after), before, after) if after[engine].running]
+    return f"; {_engines(test.plan, stuck)} holds requests and generates nothing" if stuck else ""
 
 
 def _unmoved(
@@ -215,15 +289,16 @@ def _silent(
             hint="remove disable-log-stats from serve.engine_args",
         )
     silent = _unmoved(wanted, before, after)
-    places = ", ".join(f"engine {engine} ({_place(plan, int(engine))})" for engine in silent)
     return ProofFailed(
-        f"{len(silent)} of {plan.engines} engines generated nothing: {places}",
+        f"{len(silent)} of {plan.engines} engines generated nothing: {_engines(plan, silent)}",
         hint="the others serve; see the logs of the processes named, then `down` and `up`: the group restarts as one",
     )
 
 
-def _place(plan: LaunchPlan, engine: int) -> str:
-    return next((f"{p.name} on {p.node}" for p in plan.processes if engine in p.engines), "no process of the plan")
+def _engines(plan: LaunchPlan, engines: Sequence[str]) -> str:
+    """Engines with their places: ``engine 5 (worker1 on atlas-2)``."""
+    homes = {str(engine): f"{p.name} on {p.node}" for p in plan.processes for engine in p.engines}
+    return ", ".join(f"engine {engine} ({homes.get(engine, 'no process of the plan')})" for engine in engines)
 
 
 def _counters_before(http: Http) -> dict[str, EngineCounters]:
@@ -249,8 +324,8 @@ _HINTS = {
 }
 
 
-def _failed(stage: str, answer: Response) -> ProofFailed:
+def _failed(stage: str, answer: Response, more: str = "") -> ProofFailed:
     hint = answer.hint or _HINTS.get(answer.status, _DEAD_HINT)
     return ProofFailed(
-        f"{stage}: {answer.problem() or '200, but no choice in it'}", hint=hint, evidence=answer.text()[:2000]
+        f"{stage}: {answer.problem() or '200, but no choice in it'}{more}", hint=hint, evidence=answer.text()[:2000]
     )

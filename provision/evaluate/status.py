@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from provision.evaluate.prove import probe_ready
 from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers
 from provision.facts.system import Clock
-from provision.inventory.model import Settings
+from provision.inventory.model import Inventory, Settings
 from provision.node import Cluster, Node
 from provision.serve import drift, launch
 from provision.serve.launch import Launch
@@ -21,8 +21,8 @@ from provision.serve.launch import Launch
 class ProcessStatus:
     """One process on one node.
 
-    ``state``: docker's word, or missing. ``health``: generating is not asked here; "answers" is what /health says of an
-    API process, "-" where none is served. ``age`` in seconds since start. ``drift``: how it differs from the inventory.
+    ``state``: docker's word, missing, or unknown where the node can't be reached. ``health``: generating is not asked
+    here; "answers" is what /health says of an API process, "-" where none is served. ``age`` in seconds since start. ``drift``: how it differs from the inventory.
     """
 
     node: str
@@ -58,20 +58,29 @@ def facts(settings: Settings) -> list[Fact[object]]:
     return [Clock(), *launch.facts(settings), *launch.compared(settings)]
 
 
-def status(cluster: Cluster) -> ClusterStatus:
-    """The status of the reachable nodes. Needs ``facts`` observed."""
+def status(cluster: Cluster, inventory: Inventory, unreachable: Collection[str] = ()) -> ClusterStatus:
+    """The status of the nodes in sight, and of what should run on the ``unreachable``. Needs ``facts`` observed.
+
+    The layout spans all hosts of the inventory, so it is that of all of them, however few are in sight.
+    """
     settings = cluster.settings
     try:
-        planned = launch.observed(cluster)
+        planned = launch.partly_observed(inventory, cluster)
     except ProvisionError as error:
         found = [_found(node, c, None) for node in cluster.nodes for c in _containers(node)]
         return ClusterStatus(settings.cluster, "", "", tuple(found), problem=str(error))
-    rows = [row for rows in cluster.each(lambda node: _of_node(node, planned)).values() for row in rows]
-    return ClusterStatus(settings.cluster, planned.plan.endpoint, planned.plan.served_name, tuple(rows))
+    rows = cluster.each(lambda node: _of_node(node, planned))
+    rows |= {name: _out_of_sight(name, planned) for name in unreachable}
+    in_order = [row for host in inventory.hosts for row in rows.get(host.name, ())]
+    return ClusterStatus(settings.cluster, planned.plan.endpoint, planned.plan.served_name, tuple(in_order))
 
 
 def _containers(node: Node) -> Sequence[Container]:
     return node.get(Containers(node.settings.cluster)).containers
+
+
+def _out_of_sight(node: str, planned: Launch) -> list[ProcessStatus]:
+    return [ProcessStatus(node, p.name, "unknown", devices=p.devices) for p in planned.plan.processes if p.node == node]
 
 
 def _of_node(node: Node, planned: Launch) -> list[ProcessStatus]:

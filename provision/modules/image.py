@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from provision.actions import Job, JobProgress
-from provision.errors import RemoteError
+from provision.diagnose import autopsy
+from provision.errors import CommandFailed, RemoteError
 from provision.facts.base import Fact
 from provision.facts.docker import Image
 from provision.inventory.model import Settings
@@ -37,7 +38,17 @@ def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
 def run(args: Args, node: Node) -> NodeRun:
     if node.get(Image(args.ref)).present:
         return Outcome(f"{args.ref} is there")
-    yield Job(
+    try:
+        yield _pull(args, node)
+    except CommandFailed as error:
+        raise autopsy.explained(error) from None
+    if not node.get(Image(args.ref)).present:
+        raise RemoteError(f"{args.ref} is not there after its pull ended well", node=node.name)
+    return Outcome(f"{args.ref} pulled")
+
+
+def _pull(args: Args, node: Node) -> Job:
+    return Job(
         label=f"pull {args.ref}",
         name="pull-" + re.sub(r"[^A-Za-z0-9.]+", "-", args.ref),
         script=pull_script(args.ref, args.mirrors),
@@ -46,9 +57,6 @@ def run(args: Args, node: Node) -> NodeRun:
         hint=f"docker pull {args.ref} on {node.name}; other repositories can be named in qnext.install.mirrors",
         affects=frozenset({"image", "docker", "disk"}),
     )
-    if not node.get(Image(args.ref)).present:
-        raise RemoteError(f"{args.ref} is not there after its pull ended well", node=node.name)
-    return Outcome(f"{args.ref} pulled")
 
 
 def sources(ref: str, mirrors: Iterable[str]) -> list[str]:
@@ -67,11 +75,11 @@ def pull_script(ref: str, mirrors: Iterable[str]) -> str:
 status=1
 for source in {candidates}; do
   echo "pulling $source"
-  if docker pull "$source"; then
-    [ "$source" = {quote(ref)} ] || docker tag "$source" {quote(ref)}
-    exit
-  fi
+  docker pull "$source"
   status=$?
+  [ $status -eq 0 ] || continue
+  [ "$source" = {quote(ref)} ] || docker tag "$source" {quote(ref)}
+  exit
 done
 exit $status
 """

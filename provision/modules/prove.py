@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pydantic import Field
 
+from provision import clock
+from provision.actions import JobProgress
 from provision.diagnose import autopsy
 from provision.errors import ProofFailed
 from provision.evaluate.prove import Proof, prove
@@ -23,6 +25,10 @@ from provision.serve import launch
 from provision.serve.plan import LaunchPlan
 
 SCOPE = "cluster"
+
+
+LOOK_EVERY = 5.0
+"""Seconds between looks at the processes while tokens are awaited: a look costs an exec a node."""
 
 
 class Args(ModuleArgs):
@@ -43,7 +49,9 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
     node = next(n for n in cluster.nodes if n.name == head.node)
     http = node.http(head.api_port or cluster.settings.serve.port)
     try:
-        proof = prove(http, planned.plan, deadline=args.timeout, token=planned.token)
+        proof = prove(
+            http, planned.plan, deadline=args.timeout, token=planned.token, watch=_watch(cluster, planned.plan)
+        )
     except ProofFailed as error:
         raise autopsy.not_generating(cluster, planned.plan, error) from error
     return Outcome(
@@ -52,6 +60,22 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         summary=_summary(planned.plan, proof),
         next=_next(planned.plan, cluster.settings),
     )
+
+
+def _watch(cluster: Cluster, plan: LaunchPlan) -> Callable[[], None]:
+    """What to do while answers are awaited: fail where a process ends, at the latest ``LOOK_EVERY`` seconds after."""
+    looked = clock.monotonic()
+
+    def watch() -> None:
+        nonlocal looked
+        for node in cluster.nodes:
+            node.progress(JobProgress(None, "waiting for tokens"))
+        if clock.monotonic() - looked >= LOOK_EVERY:
+            cluster.each(lambda node: node.observe([Containers(node.settings.cluster)]))
+            check_alive(cluster, plan)
+            looked = clock.monotonic()
+
+    return watch
 
 
 def _summary(plan: LaunchPlan, proof: Proof) -> dict[str, str]:

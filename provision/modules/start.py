@@ -12,6 +12,7 @@ from pydantic import Field
 from provision import clock
 from provision.actions import Call, JobProgress, On, Run
 from provision.diagnose import autopsy
+from provision.errors import CommandFailed
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.logs import LogTails
@@ -46,7 +47,10 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         processes = [planned.plan.process(name) for name in wave.processes]
         missing = [p for p in processes if not _runs(nodes[p.node], p)]
         for batch in _one_a_node(missing):
-            yield On({p.node: _launch(nodes[p.node], p) for p in batch})
+            try:
+                yield On({p.node: _launch(nodes[p.node], p) for p in batch})
+            except CommandFailed as error:
+                raise autopsy.explained(error) from None
         for batch in _one_a_node(missing):
             yield On({p.node: _await(p, wave, args.timeout, cluster) for p in batch})
         started += len(missing)

@@ -35,6 +35,11 @@ def release(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def free_port(address: str, wanted: int = 8000) -> int:
+    """``wanted``, or the next port that nothing on the machine has for all its addresses."""
+    return next(port for port in range(wanted, wanted + 1000) if _is_free(address, port))
+
+
 def _take(network: str, folder: Path) -> bool:
     path = _claims() / network
     if path.exists() and not _holds(path):

@@ -55,7 +55,7 @@ class ClusterInfo:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """``accepting``: the node's sshd answers. ``containers`` are names of running ones; ``execs`` counts commands so far."""
+    """``accepting``: the node's sshd answers. ``containers`` are those that run; ``execs`` counts its commands."""
 
     name: str
     address: str

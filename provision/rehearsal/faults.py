@@ -1,7 +1,7 @@
 """What can go wrong on a rehearsal node, as data: each fault is a key of the node's state and says what it does.
 
-``set_fault(folder, "node1", "npu/3/link", "DOWN")`` breaks a cable; ``clear_fault`` mends it. Both return when the fault
-works: what the SSH server itself must do (refuse, cut, take a port) is acknowledged by it.
+``set_fault(folder, "node1", "npu/3/link", "DOWN")`` breaks a cable; ``clear_fault`` mends it. Both return when done:
+what the SSH server itself must do (refuse, cut, take a port) is acknowledged by it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def clear_faults(folder: Path, node: str) -> None:
 def faults_of(folder: Path, node: str) -> dict[str, str]:
     """The faults that ``node`` has."""
     state = _node(folder, node).state
-    return {key: state.get(key) for key in state.keys() if any(_pattern(fault.key).fullmatch(key) for fault in FAULTS)}
+    return {key: state.get(key) for key in state.all() if any(_pattern(known.key).fullmatch(key) for known in FAULTS)}
 
 
 @contextmanager

@@ -32,6 +32,8 @@ _INSIDE = {
 }
 _USERS = ("operator", "sudoer", "deploy")
 
+_FOLDERS = ["tmp", "opt", "mnt", "root/.cache", "dev/shm", "run/chrony", "var/lib/docker", "var/log", "var/tmp"]
+
 _OS_RELEASE = """NAME="openEuler"
 VERSION="22.03 (LTS-SP4)"
 ID="openEuler"
@@ -146,7 +148,7 @@ def _write_files(node: Node) -> None:
         "proc/mounts": "/dev/nvme0n1p2 / ext4 rw,relatime 0 0\ntmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n",
         **net.static_files(node),
         **net.live_files(node),
-        "proc/sys/kernel/random/boot_id": "7a1f0c4e-52a9-4a86-9d5a-%012x\n" % node.number,
+        "proc/sys/kernel/random/boot_id": f"7a1f0c4e-52a9-4a86-9d5a-{node.number:012x}\n",
         "proc/sys/kernel/hostname": f"{node.name}\n",
         "proc/sys/vm/swappiness": "60\n",
         "proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
@@ -158,8 +160,7 @@ def _write_files(node: Node) -> None:
         files[f"sys/class/net/{name}/address"] = net.MAC.format(number=number) + "\n"
     for path, text in files.items():
         _write(node, path, text)
-    for name in ("tmp", "var/lib", "var/log", "var/tmp", "root/.cache", "opt", "mnt", "dev/shm", "run/chrony", "var/lib/docker",
-                 *(f"home/{user}" for user in _USERS)):  # fmt: skip
+    for name in (*_FOLDERS, *(f"home/{user}" for user in _USERS)):
         os.makedirs(f"{node.root}/{name}", exist_ok=True)
     os.symlink("/usr/share/zoneinfo/UTC", f"{node.root}/etc/localtime")
     for name in ("cpuinfo", "meminfo"):

@@ -1,7 +1,7 @@
 """A node's own file system without root or namespaces: absolute paths in shell text become paths below the node's root.
 
-A script ``cat /etc/hccn.conf > /var/lib/qnext/x`` runs in a real ``sh`` as ``cat ROOT/etc/hccn.conf > ROOT/var/lib/qnext/x``,
-and ROOT is taken out of everything that the session prints, so whoever is connected sees ``/`` only. What the machine's
+A script ``cat /etc/hccn.conf > /var/lib/x`` runs in a real ``sh`` as ``cat ROOT/etc/hccn.conf > ROOT/var/lib/x``, and
+ROOT is taken out of everything that the session prints, so whoever is connected sees ``/`` only. What the machine's
 tools are made of (/lib, /usr/lib, /usr/share, /dev/null, /proc/<pid>) stays the real one.
 
 The rewriting is textual. It decides by the character before the slash whether a path begins there, so
@@ -23,7 +23,10 @@ MAPPED_PROC = (
 """Entries of /proc that a node has of its own. Process folders stay real, except that a glob over them sees the node's
 containers only, and that control groups are those of the node (they name the container)."""
 
-MAPPED_TOPS = "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|sbin|share|srv|sys|tmp|var|weights|workspace"
+MAPPED_TOPS = (
+    "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|sbin|share|srv|sys|tmp|var|weights"
+    "|workspace"
+)
 """Folders of the root that are the node's own."""
 
 _END = r"(?![A-Za-z0-9_.-])"

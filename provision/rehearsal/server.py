@@ -44,7 +44,7 @@ class NodeServer:
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._listening: tuple[bool, str] = (False, "")
         self._taken: dict[int, asyncio.Server] = {}
-        self._running = 0
+        self._running: set[asyncio.Task[int]] = set()
         self._ports_seen: list[Socket] | None = None
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.logins: dict[str, list[str]] = {}
@@ -71,6 +71,9 @@ class NodeServer:
         self.drop_all()
         for server in self._taken.values():
             server.close()
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _relisten(self, on: bool, key: str) -> None:
         if self._acceptor is not None:
@@ -87,7 +90,7 @@ class NodeServer:
         self._listening = (on, key)
 
     async def _take_ports(self) -> None:
-        wanted = {int(key.removeprefix("port/")) for key in self.node.state.keys("port/")}
+        wanted = {int(key.removeprefix("port/")) for key in self.node.state.all("port/")}
         for port in wanted - self._taken.keys():
             with contextlib.suppress(OSError):
                 self._taken[port] = await asyncio.start_server(lambda r, w: w.close(), self.node.address, port)
@@ -106,11 +109,12 @@ class NodeServer:
         """One command of one session."""
         self._log(process)
         self.refresh_ports()
-        self._running += 1
+        task = asyncio.create_task(_Command(self, process).run())
+        self._running.add(task)
         try:
-            status = await _Command(self, process).run()
+            status = await task
         finally:
-            self._running -= 1
+            self._running.discard(task)
         if status >= 0:
             process.exit(status)
         else:
@@ -131,7 +135,7 @@ class NodeServer:
 
     @property
     def busy(self) -> bool:
-        return self._running > 0
+        return bool(self._running)
 
     def _drop_after_execs(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         left = int(self.node.state.number("ssh/drop_after_execs", -1))
@@ -228,13 +232,17 @@ class _Command:
         assert process.stdout is not None
         assert process.stderr is not None
         feeding = asyncio.create_task(self._feed(process, process.stdin))
-        await asyncio.gather(
-            self._drain(process.stdout, self._session.stdout), self._drain(process.stderr, self._session.stderr)
-        )
-        status = await process.wait()
-        feeding.cancel()
-        process.stdin.close()
-        return status
+        try:
+            await asyncio.gather(
+                self._drain(process.stdout, self._session.stdout), self._drain(process.stderr, self._session.stderr)
+            )
+            return await process.wait()
+        except asyncio.CancelledError:
+            await self._end(process)
+            raise
+        finally:
+            feeding.cancel()
+            process.stdin.close()
 
     def _argv(self) -> list[str]:
         shell = f"{self._node.root}/bin/sh"
@@ -295,6 +303,13 @@ class _Command:
         with contextlib.suppress(ConnectionError, asyncssh.Error, OSError):
             target.write(data)
             await target.drain()
+
+    @staticmethod
+    async def _end(process: asyncio.subprocess.Process) -> None:
+        """The server goes down for good, and what runs for a session with it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
     @staticmethod
     def _signal(process: asyncio.subprocess.Process, name: str) -> None:

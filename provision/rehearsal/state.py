@@ -48,7 +48,7 @@ class State:
         except FileNotFoundError:
             return
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def all(self, prefix: str = "") -> list[str]:
         """All keys that are set and begin with ``prefix``, sorted."""
         found = []
         for folder, _, names in os.walk(self.folder):

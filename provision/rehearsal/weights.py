@@ -1,7 +1,7 @@
-"""The weights of Qwen3-Next-80B-A3B-Instruct as a folder: every file with its true name, header and size, and no content.
+"""The weights of Qwen3-Next-80B-A3B-Instruct as a folder: every file with its name, header and size, and no content.
 
-The shards are sparse: 41 safetensors files of about 163 GB in all take a few hundred kilobytes. Each begins with a valid
-header (8 bytes of length, then JSON with consistent offsets), so a tool that checks names, headers and sizes is served.
+The shards are sparse: 41 safetensors files of about 163 GB in all take a few hundred kilobytes. Each begins with a
+valid header (8 bytes of length, then JSON with consistent offsets): whoever checks names, headers and sizes is served.
 """
 
 from __future__ import annotations
@@ -61,12 +61,22 @@ CONFIG: dict[str, object] = {
     "vocab_size": VOCABULARY,
 }
 
-_GENERATION = {"bos_token_id": 151643, "do_sample": True, "eos_token_id": [151645, 151643], "pad_token_id": 151643,
-               "temperature": 0.7, "top_k": 20, "top_p": 0.8, "transformers_version": "4.57.0.dev0"}  # fmt: skip
-_TOKENIZER_CONFIG = {"add_prefix_space": False, "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
-                     "model_max_length": 1010000, "tokenizer_class": "Qwen2Tokenizer"}  # fmt: skip
-_TOKENIZER: dict[str, object] = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": {"type": "NFC"},
-              "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}  # fmt: skip
+_GENERATION = {"bos_token_id": 151643, "do_sample": True, "eos_token_id": [151645, 151643], "temperature": 0.7}
+_TOKENIZER_CONFIG = {"eos_token": "<|im_end|>", "model_max_length": 1010000, "tokenizer_class": "Qwen2Tokenizer"}
+_VOCABULARY = {"a": 0, "b": 1, "ab": 2}
+_TOKENIZER: dict[str, object] = {
+    "version": "1.0",
+    "added_tokens": [],
+    "normalizer": {"type": "NFC"},
+    "model": {"type": "BPE", "vocab": _VOCABULARY, "merges": ["a b"]},
+}
+_SMALL_FILES: dict[str, dict[str, object]] = {
+    "config.json": CONFIG,
+    "generation_config.json": {**_GENERATION},
+    "tokenizer.json": _TOKENIZER,
+    "tokenizer_config.json": {**_TOKENIZER_CONFIG},
+    "vocab.json": {**_VOCABULARY},
+}
 
 _Tensor = tuple[str, tuple[int, ...]]
 
@@ -74,8 +84,7 @@ _Tensor = tuple[str, tuple[int, ...]]
 def write_weights(folder: str) -> None:
     """Make the model folder."""
     os.makedirs(folder, exist_ok=True)
-    for name, value in {"config.json": CONFIG, "generation_config.json": _GENERATION, "tokenizer.json": _TOKENIZER,
-                        "tokenizer_config.json": _TOKENIZER_CONFIG, "vocab.json": {"a": 0, "b": 1, "ab": 2}}.items():  # fmt: skip
+    for name, value in _SMALL_FILES.items():
         _write(os.path.join(folder, name), json.dumps(value, indent=2))
     _write(os.path.join(folder, "merges.txt"), "#version: 0.2\na b\n")
     shards = _spread(list(_tensors()))

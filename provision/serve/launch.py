@@ -56,10 +56,18 @@ def declared(inventory: Inventory) -> Launch:
 
 def observed(cluster: Cluster) -> Launch:
     """The launch on these nodes as they are, for the model as it lies there."""
-    head = cluster.nodes[0]
-    weights = head.get(ModelFolder(head.settings.model.path))
-    sites = [(observed_site(node), node.settings) for node in cluster.nodes]
-    return _launch(sites, _shape(weights.config) if weights.config else None)
+    return _launch([(observed_site(node), node.settings) for node in cluster.nodes], _observed_shape(cluster))
+
+
+def partly_observed(inventory: Inventory, cluster: Cluster) -> Launch:
+    """The launch on all hosts where only some of them are in sight: the others are taken as declared.
+
+    Raises ``ConfigError`` where the address of one out of sight can only be found on the node.
+    """
+    seen = {node.name: (observed_site(node), node.settings) for node in cluster.nodes}
+    alone = len(inventory.hosts) == 1
+    sites = [seen.get(h.name) or (_declared_site(h, alone=alone), h.settings) for h in inventory.hosts]
+    return _launch(sites, _observed_shape(cluster))
 
 
 def facts(settings: Settings) -> list[Fact[object]]:
@@ -77,6 +85,13 @@ def compared(settings: Settings) -> list[Fact[object]]:
 def stale_secrets(settings: Settings) -> StaleSecrets:
     """Which processes run with other secrets than those in their files."""
     return StaleSecrets(settings.cluster, script_folder(settings))
+
+
+def _observed_shape(cluster: Cluster) -> ModelShape | None:
+    """The model as the first of these nodes holds it."""
+    head = cluster.nodes[0]
+    weights = head.get(ModelFolder(head.settings.model.path))
+    return _shape(weights.config) if weights.config else None
 
 
 def _shape(config: ModelConfig) -> ModelShape:

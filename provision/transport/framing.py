@@ -2,15 +2,15 @@
 
 One exec carries any number of scripts ("probes"), and all goes over the two streams that an exec has anyway: every
 script writes straight to stdout and stderr, and a line with a random mark follows it. Nothing is captured on the node,
-so there are no temporary files and no process per probe beyond its own subshell (a probe that is a single program is not
-even that); NULs and missing newlines survive; whatever a login shell prints before the first mark is dropped. The frame
-is one compound command: a shell that gets only half of it, as the connection broke, does nothing at all.
+so there are no temporary files and no process per probe beyond its own subshell (a probe that is a single program is
+not even that); NULs and missing newlines survive; whatever a login shell prints before the first mark is dropped. The
+frame is one compound command: a shell that gets only half of it, as the connection broke, does nothing at all.
 
 Deadlines are kept on the node, so they hold when the controller is gone. A watchdog sleeps until the earliest moment at
 which the running probe could be late. It then looks up in /proc since when the framing shell's child runs, and where
 that is too long it ends the whole *process group* (TERM, then KILL), the framing shell included; the mark it prints
-before tells the controller, which sends the probes that follow in another exec. The usual case, nobody is late, pays one
-``sleep`` for all of this.
+before tells the controller, which sends the probes that follow in another exec. The usual case, nobody is late, pays
+one ``sleep`` for all of this.
 
 The shell code keeps to POSIX and runs in dash, busybox and bash; names begin with ``_q`` because scripts share them.
 """
@@ -41,10 +41,10 @@ Group = Literal["own", "parent", "any"]
 """Whose process group may be ended: the shell's own, also its parent's (sudo's), or else none but single processes."""
 
 _GROUP = {
-    "own": "kill -0 -$_qg 2>/dev/null || { printf '%s nogroup\\n' $_qm; exit 0; }",
+    "own": "kill -0 -$_qg 2>/dev/null || { printf '%s nogroup\\n' $_qm; cat >/dev/null; exit 0; }",
     "parent": (
         "kill -0 -$_qg 2>/dev/null || { _qg=$PPID; kill -0 -$_qg 2>/dev/null; } || "
-        "{ printf '%s nogroup\\n' $_qm; exit 0; }"
+        "{ printf '%s nogroup\\n' $_qm; cat >/dev/null; exit 0; }"
     ),
     "any": "kill -0 -$_qg 2>/dev/null || _qg=",
 }
@@ -299,7 +299,7 @@ class Answer:
         return self.groupless or (self._out.word in _LAST and self._err.word in _LAST)
 
     def sections(self) -> dict[int, Section]:
-        """What each script answered, by its index. Those are missing that come after one that was ended at its deadline."""
+        """What each script answered, by its index; missing where one before was ended at its deadline."""
         errors = {part.word: part for part in self._err.closed}
         found: dict[int, Section] = {}
         since = self._out.began

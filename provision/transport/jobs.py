@@ -56,7 +56,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 _ALIVE = """\
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
-since() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | { read -r s x && [ "$s" != Z ] && echo "$x" | cut -d' ' -f19; }; }
+since() {
+sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | { read -r s x && [ "$s" != Z ] && echo "$x" | cut -d' ' -f19; }
+}
 alive() {
 [ -s "$1/pid" ] && read -r p t b <"$1/pid" && [ "$b" = "${boot:-none}" ] && [ "$(since "$p")" = "$t" ]
 }

@@ -94,6 +94,9 @@ class _Process:
             return None
         return code if code >= 0 else None
 
+    def finish(self) -> None:
+        """Its shell ends by itself, and ``close`` waits for that."""
+
     def close(self) -> None:
         self._selector.close()
         for stream in (self._in, self._out, self._err):

@@ -50,6 +50,7 @@ _BOOT = f"echo {_READY}; while IFS= read -r L; do case $L in {_GO}) exec sh -s;;
 _LEAD = "command -v setsid >/dev/null && exec setsid sh -s; exec sh -s"
 _SUDO_DEADLINE = 20.0
 _IDLE = 60.0
+_MOMENT = 0.5
 _ERROR_TAIL = 64 * 1024
 
 
@@ -68,13 +69,16 @@ class Session(Protocol):
         """Write to its stdin, and close that where ``end``. May return before all is written."""
 
     def receive(self, timeout: float, *, eager: bool = False) -> Heard:
-        """Wait for the end, at most ``timeout`` seconds, with what has come until then; where ``eager``, for any output.
+        """Wait for the end, or where ``eager`` for any output, at most ``timeout`` seconds; what has come until then.
 
         Output may be given earlier. Not to wake for every packet is what makes many nodes at a time cheap.
         """
 
     def status(self) -> int | None:
         """Exit status after the end; None where the node told none (a signal)."""
+
+    def finish(self) -> None:
+        """All has been heard: give the other side a moment to end it, as some servers trip over being cut short."""
 
     def close(self) -> None:
         """Be done with it, ended or not. Never raises."""
@@ -141,10 +145,13 @@ class RemoteTransport(ABC):
 
     def stream(self, script: str, *, become: bool = True) -> Iterator[bytes]:
         """See ``Transport.stream``. Raises ``CommandFailed`` at the end where the script failed."""
-        mark = new_mark()
+        lines = _Lines(new_mark())
         with self._session(become) as session:
-            self._enter(session, stream_frame(script, mark, group=self._group(become)), become, end=False)
-            yield from self._lines(session, mark, become)
+            self._enter(session, stream_frame(script, lines.mark, group=self._group(become)), become, end=False)
+            yield from self._lines(session, lines, become)
+        if lines.groupless:
+            self._leads = False
+            yield from self.stream(script, become=become)
 
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """See ``Transport.put``. Raises ``CommandFailed`` with the node's words, e.g. where the disk is full."""
@@ -179,6 +186,7 @@ class RemoteTransport(ABC):
         with self._session(become) as session:
             self._enter(session, frame(scripts, mark, group=self._group(become), data=data), become, end=True)
             self._listen(session, answer, scripts, become)
+            session.finish()
         if answer.groupless:
             self._leads = False
             return self._ask(scripts, become, cap=cap, data=data)
@@ -286,14 +294,18 @@ class RemoteTransport(ABC):
 
     # ---- streams
 
-    def _lines(self, session: Session, mark: str, become: bool) -> Iterator[bytes]:
-        lines, errors, ended = _Lines(mark), b"", False
+    def _lines(self, session: Session, lines: _Lines, become: bool) -> Iterator[bytes]:
+        errors, ended = b"", False
         while not lines.done:
             if ended:
                 raise self._no_answer(session, lines.broken_off(errors), become)
             out, err, ended = session.receive(_IDLE, eager=True)
             errors = (errors + err)[-_ERROR_TAIL:]
             yield from lines.feed(out)
+        if not ended:
+            session.send(b"", end=True)
+            errors += session.receive(_MOMENT).err
+        session.finish()
         if lines.status:
             Result("stream", lines.status, "", lines.plain(errors)).check(node=self._name)
 
@@ -358,10 +370,11 @@ def _text(data: bytes) -> str:
 class _Lines:
     """Cuts a stream's stdout into lines, between the two marks."""
 
-    __slots__ = ("_begun", "_mark", "_rest", "done", "status")
+    __slots__ = ("_begun", "_rest", "done", "groupless", "mark", "status")
 
     def __init__(self, mark: str) -> None:
-        self._mark = mark
+        self.mark = mark
+        self.groupless = False
         self._begun = False
         self._rest = b""
         self.done = False
@@ -370,26 +383,27 @@ class _Lines:
     def feed(self, data: bytes) -> Iterator[bytes]:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            before, mark, after = line.partition(self._mark.encode())
+            before, mark, after = line.partition(self.mark.encode())
             if not mark and self._begun:
                 yield line
             elif mark and not self._begun:
                 self._begun = True
             elif mark:
-                self.done = True
-                self.status = int(after.split()[1])
+                word, *status = after.split()
+                self.done, self.groupless = True, word == b"nogroup"
+                self.status = int(status[0]) if status else 0
                 if before:
                     yield before
                 return
 
     def broken_off(self, errors: bytes) -> Answer:
         """The answer so far, for who explains why there is no more."""
-        answer = Answer(self._mark, [])
-        begun = f"{self._mark}\n".encode() if self._begun else b""
+        answer = Answer(self.mark, [])
+        begun = f"{self.mark}\n".encode() if self._begun else b""
         answer.feed(begun + self._rest, errors)
         return answer
 
     def plain(self, errors: bytes) -> str:
         """stderr without the marks."""
         lines = _text(errors).splitlines()
-        return "\n".join(line.partition(self._mark)[0] for line in lines if not line.startswith(self._mark))
+        return "\n".join(line.partition(self.mark)[0] for line in lines if not line.startswith(self.mark))

@@ -274,7 +274,8 @@ class _Verifier(paramiko.MissingHostKeyPolicy):
             f"{self._target.address}: its {kind} key {fingerprint(blob)} {what}; "
             f"known: {known.kind} {fingerprint(known.key)} ({known.where})",
             hint="compare with the node's console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`); "
-            f"if the change is yours: `ssh-keygen -R '{self._target.key_names[0]}' -f {known.file}`, then add the new key",
+            f"if the change is yours: `ssh-keygen -R '{self._target.key_names[0]}' -f {known.file}`, "
+            "then add the new key",
         )
 
     def _unknown(self, kind: str, blob: bytes) -> HostKeyUnknown:
@@ -522,20 +523,20 @@ class SSHTransport(RemoteTransport):
 
     def _channel(self) -> Any:
         """A session channel. sshd may still be busy clearing away earlier ones: a refusal is tried again."""
-        for wait in (0.02, 0.1, 0.5, 2.0, None):
+        for wait in (0.02, 0.1, 0.5, 2.0, 0.0):
             try:
                 return self._opened.transport.open_session(timeout=CHANNEL_TIMEOUT)
-            except paramiko.ChannelException as error:
-                if wait is None:
-                    raise RemoteError(
-                        f"sshd opens no more sessions on this connection ({error.text})",
-                        node=self._name,
-                        hint="raise MaxSessions in the node's sshd_config to its default, 10",
-                    ) from error
-                sleep(wait)
             except (paramiko.SSHException, EOFError, OSError) as error:
-                raise self._broken(str(error) or type(error).__name__) from error
-        raise AssertionError("unreachable")
+                # Of two refusals at the same time paramiko tells only one as what it is, a ChannelException.
+                if not self.alive or "Timeout" in str(error) or not isinstance(error, paramiko.SSHException):
+                    raise self._broken(str(error) or type(error).__name__) from error
+                refusal = error
+            sleep(wait)
+        raise RemoteError(
+            f"sshd opens no more sessions on this connection ({refusal})",
+            node=self._name,
+            hint="raise MaxSessions in the node's sshd_config to its default, 10",
+        )
 
     def _broken(self, reason: str) -> ConnectionLost:
         self._opened.transport.active = False
@@ -653,6 +654,13 @@ class _ChannelSession:
             return None
         status = int(self._channel.exit_status)
         return status if status >= 0 else None
+
+    def finish(self) -> None:
+        until = monotonic() + _GLANCE
+        while not self._channel.closed and (left := until - monotonic()) > 0:
+            self._wake.rest()
+            if not self._channel.closed:
+                self._wake.wait(left)
 
     def close(self) -> None:
         try:

@@ -24,6 +24,18 @@ from pathlib import Path
 from tests.bench import sshd
 from tests.bench.contenders import CONTENDERS
 
+COLUMNS = (
+    "nodes",
+    "what",
+    "wall s",
+    "client CPU s",
+    "CPU ms a node",
+    "server CPU s",
+    "peak MiB",
+    "execs a node",
+    "connections a node",
+)
+
 
 def main() -> None:
     options = _options()
@@ -101,7 +113,8 @@ def _once(server: sshd.Server, name: str, command: str | None) -> dict[str, floa
         if done.returncode:
             sys.exit(f"{name}: {done.stderr}")
         return {"wall": wall, **json.loads(done.stdout.splitlines()[-1])}
-    filled = command.replace("{inventory}", str(server.folder / "cluster.yaml")).replace("{folder}", str(server.folder))
+    inventory = str(server.folder / "cluster.yaml")
+    filled = command.replace("{inventory}", inventory).replace("{folder}", str(server.folder))
     started = time.monotonic()
     child = subprocess.Popen(shlex.split(filled), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, _, used = os.wait4(child.pid, 0)

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 FACTS = [
-    "cat /etc/os-release", "uname -a", "uname -m", "cat /proc/meminfo", "cat /proc/cpuinfo | head -50", "cat /proc/loadavg",
-    "df -PT", "df -Pi", "ls -l /dev", "cat /proc/mounts", "cat /proc/version", "nproc", "date +%s.%N", "id", "hostname",
+    "cat /etc/os-release", "uname -a", "uname -m", "cat /proc/meminfo", "cat /proc/cpuinfo | head -50",
+    "cat /proc/loadavg",
+    "df -PT", "df -Pi", "ls -l /dev", "cat /proc/mounts",
+    "cat /proc/version", "nproc", "date +%s.%N", "id", "hostname",
     "cat /etc/hosts", "cat /etc/resolv.conf", "cat /proc/net/dev", "cat /proc/net/tcp", "cat /proc/net/route",
     "cat /proc/sys/vm/max_map_count", "cat /proc/sys/kernel/pid_max", "ulimit -a", "cat /proc/uptime", "ls /",
     "ls -l /usr/local", "ls -l /opt", "stat /tmp", "cat /etc/passwd", "cat /etc/group", "env", "umask",

@@ -1,4 +1,4 @@
-"""One OpenSSH server on many loopback addresses, unprivileged: as many nodes as wanted, with real processes behind them."""
+"""One OpenSSH server on many loopback addresses: as many nodes as wanted, with real processes behind them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def running(folder: Path, nodes: int, *, options: str = "") -> Iterator[Server]:
     """Start sshd for the present user with keys of its own; stop it at the end. ``options``: more lines of sshd_config."""
     sshd = available()
     assert sshd, "no sshd here: apt-get install openssh-server"
-    server = Server(
-        _free_port(), folder, tuple(f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(nodes)), getpass.getuser()
-    )
+    server = Server(_free_port(), folder, _addresses(nodes), getpass.getuser())
     _write_files(server, options)
     process = subprocess.Popen(
         [sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], stdin=subprocess.DEVNULL
@@ -82,6 +80,10 @@ def _write_files(server: Server, options: str) -> None:
     )
     if server.user == "root":
         Path("/run/sshd").mkdir(exist_ok=True)
+
+
+def _addresses(count: int) -> tuple[str, ...]:
+    return tuple(f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(count))
 
 
 def _free_port() -> int:

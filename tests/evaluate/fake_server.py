@@ -40,6 +40,8 @@ class FakeServer:
     key: str = ""
     stream_tail: tuple[str, ...] = ("[DONE]",)
     payloads: list[Mapping[str, object]] = field(default_factory=list)
+    stuck: int | None = None
+    """An engine whose requests never end: they time out."""
     lag: int = 0
     """Looks at /metrics until what was generated shows."""
 
@@ -70,7 +72,8 @@ class FakeServer:
             return Response(404, b'{"error": {"message": "The model does not exist.", "code": 404}}')
         if self.failing:
             return self.failing
-        self._generate()
+        if not self._generate():
+            return Response(0, error=f"127.0.0.1:8000 gave no answer within {timeout:g} s")
         message = self.said(payload["messages"][0]["content"])
         choice = {"message": message, "finish_reason": "length"}
         return Response(200, json.dumps({"model": NAME, "choices": [choice], "usage": self.usage}).encode())
@@ -85,12 +88,15 @@ class FakeServer:
             yield json.dumps({"choices": [{"delta": {"content": piece}}]})
         yield from self.stream_tail
 
-    def _generate(self) -> None:
+    def _generate(self) -> bool:
         with self._lock:
             hearing = [engine for engine in range(self.engines) if engine not in self.deaf]
-            self._generated[hearing[self._turn % len(hearing)]] += 4
+            engine = hearing[self._turn % len(hearing)]
             self._turn += 1
             self._behind = self.lag
+            if engine != self.stuck:
+                self._generated[engine] += 4
+            return engine != self.stuck
 
     def _metrics(self) -> str:
         with self._lock:
@@ -100,4 +106,5 @@ class FakeServer:
         lines = [
             f'vllm:generation_tokens_total{{engine="{e}",model_name="m"}} {n}.0' for e, n in enumerate(self._shown)
         ]
+        lines += [f'vllm:num_requests_running{{engine="{e}"}} {1.0 * (e == self.stuck)}' for e in range(self.engines)]
         return "# TYPE vllm:generation_tokens counter\n" + "\n".join(lines if self.counts else [])

@@ -19,13 +19,14 @@ vllm:prompt_tokens_total{engine="0",model_name="q"} 30.0
 vllm:request_success_total{engine="0",finished_reason="length",model_name="q"} 2.0
 vllm:request_success_total{engine="0",finished_reason="stop",model_name="q"} 1.0
 vllm:request_success_total{engine="1",finished_reason="stop",model_name="q"} 0.0
+vllm:num_requests_running{engine="1",model_name="q"} 2.0
 """
 
 
 def test_engines_are_told_apart_and_other_labels_are_summed() -> None:
     assert engine_counters(PAGE) == {
         "0": EngineCounters(generated=96.0, prompted=30.0, succeeded=3.0),
-        "1": EngineCounters(generated=0.0, prompted=None, succeeded=0.0),
+        "1": EngineCounters(generated=0.0, prompted=None, succeeded=0.0, running=2.0),
     }
 
 

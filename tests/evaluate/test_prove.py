@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from provision import clock
-from provision.errors import ProofFailed
+from provision.errors import ConnectionLost, LaunchFailed, ProofFailed
 from provision.evaluate import chat
 from provision.evaluate.prove import probe_ready, prove
 from provision.http import Response
@@ -62,6 +63,43 @@ def test_what_an_engine_did_earlier_does_not_count() -> None:
     prove(server, plan(2))
     server.deaf = (1,)
     assert "engine 1 (worker1 on atlas-2)" in failure(server, engines=2).message
+
+
+def test_an_engine_that_holds_its_requests_is_named() -> None:
+    wrong = failure(FakeServer(engines=3, stuck=2), engines=3)
+    assert wrong.message.startswith("a request to all 3 engines: 127.0.0.1:8000 gave no answer within ")
+    assert wrong.message.endswith("; engine 2 (worker2 on atlas-3) holds requests and generates nothing")
+
+
+def test_an_engine_that_holds_the_very_first_request_is_named() -> None:
+    wrong = failure(FakeServer(engines=2, stuck=0), engines=2)
+    assert "engine 0 (head on atlas-1) holds requests" in wrong.message
+
+
+def test_who_watches_can_end_a_proof_that_waits() -> None:
+    answering = threading.Event()
+
+    def said(prompt: str) -> dict[str, object]:
+        answering.wait(10)
+        return {"content": "late"}
+
+    def watch() -> None:
+        raise LaunchFailed("worker1 has ended")
+
+    started = clock.monotonic()
+    with pytest.raises(LaunchFailed, match="worker1 has ended"):
+        prove(FakeServer(said=said), plan(), watch=watch)
+    answering.set()
+    assert clock.monotonic() - started < 5
+
+
+def test_a_broken_connection_ends_the_proof() -> None:
+    class Gone(FakeServer):
+        def post(self, path: str, payload: object, *, timeout: float = 120.0, token: str = "") -> Response:
+            raise ConnectionLost("gone")
+
+    with pytest.raises(ConnectionLost):
+        prove(Gone(), plan())
 
 
 def test_without_counters_engines_cannot_be_told_apart() -> None:

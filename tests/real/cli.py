@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The program with its run directories in ``state``."""
+    """The program, its run directories below ``state``."""
 
     state: Path
 
@@ -71,7 +71,7 @@ class Program:
 
     def last_run(self) -> Path:
         """The newest run directory."""
-        return (self.state / "latest").resolve()
+        return (self.state / "runs" / "latest").resolve()
 
     def _argv(self, *words: str | Path) -> list[str]:
         return [sys.executable, "-m", "provision", *map(str, words)]

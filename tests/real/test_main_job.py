@@ -21,7 +21,7 @@ ENGINES = {
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    return Program(tmp_path / "runs")
+    return Program(tmp_path / "state")
 
 
 def containers(node: Node) -> list[str]:
@@ -142,7 +142,7 @@ def test_the_controller_dies_while_the_model_loads(cluster: Cluster, program: Pr
     cluster.pull(IMAGE)
     inventory = cluster.write_inventory(tmp_path, **TWO_NODES)
     program.killed_when(
-        lambda: all(containers(node) for node in cluster.nodes), "both servers run", "up", "-i", inventory
+        lambda: all(node.docker("ps", "-q") for node in cluster.nodes), "both servers run", "up", "-i", inventory
     )
     ids = [node.docker("ps", "-q", "--no-trunc") for node in cluster.nodes]
     up = program("up", "-i", inventory)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ import asyncssh
 import pytest
 
 from provision.clock import monotonic, sleep
+from provision.rehearsal.addresses import free_port
 from provision.rehearsal.cluster import ClusterInfo, create, end_processes, running
 from provision.rehearsal.layout import MODEL
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import unmap
+from provision.rehearsal.standins.process import birth
 from provision.rehearsal.standins.system import login_environment
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
@@ -37,6 +38,7 @@ class Machine:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.port = free_port(node.address)
 
     def run(self, script: str, *, stdin: str = "", user: str = "root") -> Done:
         """Run a script as a login of ``user`` would."""
@@ -61,7 +63,9 @@ class Machine:
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def serve(self, *arguments: str, name: str = "server", env: dict[str, str] | None = None, image: str = IMAGE) -> Done:
+    def serve(
+        self, *arguments: str, name: str = "server", env: dict[str, str] | None = None, image: str = IMAGE
+    ) -> Done:
         """``docker run`` of a vLLM server with the recipe of an Atlas node."""
         devices = [f"/dev/davinci{n}" for n in range(self.node.dies)]
         devices += ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"] if self.node.is_npu else []
@@ -72,7 +76,8 @@ class Machine:
             *(word for source in (*sources, MODEL) for word in ("-v", f"{source}:{source}")),
             *(word for key, value in (env or {}).items() for word in ("-e", f"{key}={value}")),
             image, "bash", "-lic", 'exec "$@"', "qnext", "vllm", "serve", MODEL,
-            *("--served-model-name", "qwen3_next", "--max-model-len", "32768", "--gpu-memory-utilization", "0.8"),
+            *("--port", str(self.port), "--served-model-name", "qwen3_next"),
+            *("--max-model-len", "32768", "--gpu-memory-utilization", "0.8"),
             *arguments,
         )  # fmt: skip
 
@@ -131,7 +136,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterInfo]:
 
 
 def ssh(
-    cluster: ClusterInfo, command: str, *, stdin: bytes = b"", node: int = 0, user: str = "root", key: str = "id_ed25519"
+    cluster: ClusterInfo,
+    command: str,
+    *,
+    stdin: bytes = b"",
+    node: int = 0,
+    user: str = "root",
+    key: str = "id_ed25519",
 ) -> Done:
     """One command on one new connection, host key checked."""
 
@@ -141,6 +152,8 @@ def ssh(
             client_keys=[str(cluster.folder / "keys" / key)], config=None, agent_path=None,
         ) as connection:  # fmt: skip
             done = await connection.run(command, input=stdin, encoding=None)
+            if done.exit_status is None and done.exit_signal is None:
+                raise ConnectionError("the connection broke")
             return Done(_status(done.exit_status), _text(done.stdout), _text(done.stderr))
 
     return asyncio.run(asyncio.wait_for(call(), 30))
@@ -155,5 +168,5 @@ def _text(data: object) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there."""
-    return os.path.exists(f"/proc/{pid}")
+    """Whether a process runs (one that has ended and waits for its parent doesn't)."""
+    return birth(pid) != ""

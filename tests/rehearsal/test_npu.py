@@ -29,7 +29,9 @@ def sample(name: str) -> str:
 
 def shape(text: str) -> list[str]:
     """The layout of a text: words and numbers become their kind, rules and columns stay."""
-    return [re.sub(r"[0-9A-Za-z.()_%-]*[0-9A-Za-z]", "w", re.sub(r"-{4,}|={4,}", "---", line)) for line in text.splitlines()]
+    return [
+        re.sub(r"[0-9A-Za-z.()_%-]*[0-9A-Za-z]", "w", re.sub(r"-{4,}|={4,}", "---", line)) for line in text.splitlines()
+    ]
 
 
 @pytest.fixture
@@ -125,7 +127,9 @@ def a3_topology(tmp_path_factory: pytest.TempPathFactory) -> str:
     from provision.rehearsal.layout import make_node
 
     folder = tmp_path_factory.mktemp("topo") / "nodes" / "node1"
-    return Machine(make_node(folder, number=1, hardware="atlas-800-a3", address="127.77.251.1")).ok("npu-smi info -t topo")
+    return Machine(make_node(folder, number=1, hardware="atlas-800-a3", address="127.77.251.1")).ok(
+        "npu-smi info -t topo"
+    )
 
 
 def test_a_wrong_card_is_refused_in_the_tools_words(a3: Machine) -> None:
@@ -136,7 +140,10 @@ def test_a_wrong_card_is_refused_in_the_tools_words(a3: Machine) -> None:
 
 def test_alarms_busy_dies_and_lost_dies(a3: Machine) -> None:
     folder = Path(a3.node.cluster_folder)
-    with fault(folder, "node1", "npu/3/health", "Alarm"), fault(folder, "node1", "npu/3/error_code", "80E01801 80CD8008"):
+    with (
+        fault(folder, "node1", "npu/3/health", "Alarm"),
+        fault(folder, "node1", "npu/3/error_code", "80E01801 80CD8008"),
+    ):
         dies = parse_info(a3.ok("npu-smi info")).dies
         assert [d.health for d in dies if d.health != "OK"] == ["Alarm"]
         text = a3.ok("npu-smi info -t health -i 1 -c 1")
@@ -215,7 +222,8 @@ def test_pings_cross_nodes_unless_a_link_is_down(machines: Machines) -> None:
 def test_driver_files(a3: Machine) -> None:
     driver = parse_driver_version(a3.ok("cat /usr/local/Ascend/driver/version.info"))
     firmware = parse_firmware_version(a3.ok("cat /usr/local/Ascend/firmware/version.info"))
-    assert not (driver.problems or firmware.problems)
+    assert not driver.problems
+    assert not firmware.problems
     assert driver.firmware_range is not None
     assert within(firmware.version or "", driver.firmware_range)
     assert parse_install(a3.ok("cat /etc/ascend_install.info")).driver_status == "complete"

@@ -27,8 +27,8 @@ SUM = "What is 17*23?"
 class Client:
     """HTTP to a server on a node."""
 
-    def __init__(self, machine: Machine, port: int = 8000) -> None:
-        self._address = (machine.node.address, port)
+    def __init__(self, machine: Machine) -> None:
+        self._address = (machine.node.address, machine.port)
 
     def call(self, path: str, payload: object = None, token: str = "") -> tuple[int, str]:
         """Status and body; status 0 where nobody answers."""
@@ -79,8 +79,9 @@ def quick(machine: Machine) -> Machine:
 
 
 def parallel(head: Machine, *, size: int = 8, local: int = 4) -> tuple[str, ...]:
-    return (*TP4, "--enable-expert-parallel", "--data-parallel-size", str(size), "--data-parallel-size-local", str(local),
-            "--data-parallel-address", head.node.address, "--data-parallel-rpc-port", "13389")  # fmt: skip
+    sizes = ("--data-parallel-size", str(size), "--data-parallel-size-local", str(local))
+    meeting = ("--data-parallel-address", head.node.address, "--data-parallel-rpc-port", "13389")
+    return (*TP4, "--enable-expert-parallel", *sizes, *meeting)
 
 
 # ---- one server
@@ -101,7 +102,12 @@ def test_a_single_server_from_start_to_stop(quick: Machine) -> None:
              "Maximum concurrency for 32,768 tokens per request", "Capturing ACL graphs"]  # fmt: skip
     places = [min((log.index(word) for _ in (0,)), default=-1) for word in order if word in log]
     assert len(places) == len(order)
-    started = ["Started server process", "Waiting for application startup.", "Application startup complete.", "Uvicorn running"]
+    started = [
+        "Started server process",
+        "Waiting for application startup.",
+        "Application startup complete.",
+        "Uvicorn running",
+    ]
     assert [log.index(word) for word in started] == sorted(log.index(word) for word in started)
     found = parse_info(quick.ok("npu-smi info"))
     assert sorted(2 * p.npu + p.chip for p in found.processes if p.chip is not None) == [0, 1, 2, 3]
@@ -171,7 +177,10 @@ def test_data_parallel_on_one_node(quick: Machine) -> None:
 
 CANNOT = [
     (("--tensor-parallel-size", "16"), "aclnnFusedInferAttentionScoreV3 failed"),
-    (("--tensor-parallel-size", "3"), "Total number of attention heads (16) must be divisible by tensor parallel size (3)"),
+    (
+        ("--tensor-parallel-size", "3"),
+        "Total number of attention heads (16) must be divisible by tensor parallel size (3)",
+    ),
     (("--tensor-parallel-size", "1"), "NPU out of memory. Tried to allocate"),
     (("--tensor-parallel-size", "8", "--data-parallel-size", "3"), "Set device failed, invalid device, set device=16"),
     ((*TP4, "--max-model-len", "300000"), "User-specified max_model_len (300000) is greater than the derived"),
@@ -231,7 +240,10 @@ def test_an_image_for_other_hardware(machines: Machines) -> None:
     machine = machines(1, "a3", image=IMAGE.removesuffix("-a3"))[0]
     machine.serve(*TP4, image=IMAGE.removesuffix("-a3"))
     code, log = machine.ended()
-    assert (code, "AscendDeviceType.A3 does not match the installed version's device type: AscendDeviceType.A2" in log) == (1, True)
+    assert (
+        code,
+        "AscendDeviceType.A3 does not match the installed version's device type: AscendDeviceType.A2" in log,
+    ) == (1, True)
 
 
 def test_dies_that_somebody_holds(quick: Machine) -> None:
@@ -259,7 +271,9 @@ def test_a_server_that_dies_while_it_loads(quick: Machine) -> None:
     quick.serve(*TP4)
     code, log = quick.ended()
     assert code == 9
-    assert log.index("RuntimeError: EL0004 no memory") < log.index("Engine core initialization failed. See root cause above.")
+    assert log.index("RuntimeError: EL0004 no memory") < log.index(
+        "Engine core initialization failed. See root cause above."
+    )
 
 
 def test_an_engine_that_dies_at_the_first_token(quick: Machine) -> None:
@@ -329,8 +343,11 @@ def _listens(machine: Machine, port: int) -> bool:
 WRONG_WORKERS = [
     (("--data-parallel-start-rank", "3"), "unexpected data parallel rank: 3"),
     (("--data-parallel-start-rank", "6"), "unexpected data parallel rank: 8"),
-    (("--data-parallel-start-rank", "4", "--tensor-parallel-size", "2"), "Configuration mismatch detected for engine 4"),
-    (("--data-parallel-start-rank", "4", "--data-parallel-size", "12"), "Configuration mismatch detected for engine 4"),
+    (
+        ("--data-parallel-start-rank", "4", "--tensor-parallel-size", "2"),
+        "Configuration mismatch detected for engine 4",
+    ),
+    (("--data-parallel-start-rank", "4", "--data-parallel-size", "16"), "Configuration mismatch detected for engine 4"),
 ]
 
 
@@ -372,9 +389,9 @@ def test_a_lost_worker_stops_the_head_and_a_lost_head_leaves_workers(pair: tuple
 
 
 def nnodes(head: Machine, rank: int) -> tuple[str, ...]:
-    extra = ("--headless",) if rank else ()
-    return ("--tensor-parallel-size", "8", "--pipeline-parallel-size", "2", "--distributed-executor-backend", "mp", "--nnodes",
-            "2", "--node-rank", str(rank), "--master-addr", head.node.address, "--master-port", "29501", *extra)  # fmt: skip
+    sizes = ("--tensor-parallel-size", "8", "--pipeline-parallel-size", "2", "--distributed-executor-backend", "mp")
+    place = ("--nnodes", "2", "--node-rank", str(rank), *(("--headless",) if rank else ()))
+    return (*sizes, *place, "--master-addr", head.node.address, "--master-port", "29501")
 
 
 def test_one_engine_over_two_nodes(pair: tuple[Machine, Machine]) -> None:

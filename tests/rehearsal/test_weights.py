@@ -40,6 +40,8 @@ def test_weights_are_consistent_and_sparse(tmp_path: Path) -> None:
 def test_config_is_qwen3_next(tmp_path: Path) -> None:
     write_weights(str(tmp_path))
     config = json.loads((tmp_path / "config.json").read_text())
-    shape = [config[k] for k in ("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "num_experts")]
+    shape = [
+        config[k] for k in ("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "num_experts")
+    ]
     assert shape == ["qwen3_next", 48, 2048, 16, 512]
     assert (config["num_key_value_heads"], config["head_dim"]) == (2, 256)

@@ -5,8 +5,9 @@ A worker has ports, and by them loopback addresses, of its own. Tests find the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -15,22 +16,27 @@ from provision.rehearsal.cluster import ClusterInfo
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Program
 
-PORTS = {"a3": 2700, "a2": 2720, "cpu": 2740}
+PORTS = {"a3": 2700, "a2": 2720, "cpu": 2740, "standing": 2760}
 
-Clusters = Callable[[str], ClusterInfo]
+
+class Clusters(Protocol):
+    """Start a cluster of two nodes, or give the one of that ``name`` that runs."""
+
+    def __call__(self, hardware: str, name: str = "") -> ClusterInfo: ...
 
 
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Clusters]:
-    """Start a cluster of two nodes by hardware; what was started is ended with the session."""
+    """Clusters as they are asked for; what was started is ended with the session."""
     running: dict[str, ClusterInfo] = {}
     number = int(worker_id.removeprefix("gw") or 0) if worker_id != "master" else 19
 
-    def of(hardware: str) -> ClusterInfo:
-        if hardware not in running:
-            folder = tmp_path_factory.mktemp(hardware) / "cluster"
-            running[hardware] = rehearsal.up(folder, 2, hardware, port=PORTS[hardware] + number)
-        return running[hardware]
+    def of(hardware: str, name: str = "") -> ClusterInfo:
+        name = name or hardware
+        if name not in running:
+            folder = tmp_path_factory.mktemp(name) / "cluster"
+            running[name] = rehearsal.up(folder, 2, hardware, port=PORTS[name] + number)
+        return running[name]
 
     try:
         yield of

@@ -111,8 +111,8 @@ class Practice:
                 folders[:] = [f for f in folders if f not in _LIVELY]
             yield f"{name}:{inner}/", ""
             yield from ((f"{name}:{inner}/{file}", _digest(os.path.join(folder, file))) for file in files)
-        yield f"{name} containers", self.docker(name, "ps", "-a", "--no-trunc")
-        yield f"{name} images", self.docker(name, "images", "--no-trunc")
+        for path in Path(self.node(name).docker).rglob("*.json"):
+            yield f"{name} docker:{path.name}", _digest(str(path))
 
     # ---- between tests
 

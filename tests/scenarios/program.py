@@ -25,6 +25,8 @@ from unittest import mock
 
 from provision.cli.main import main
 
+CTRL_C = "\x03"
+
 LONGEST = 60.0
 """Seconds that one command may take here, on a busy machine."""
 
@@ -103,7 +105,8 @@ class Program:
                 process.wait()
 
     def typed(self, *words: str | Path, keys: Mapping[str, str] | None = None) -> Answer:
-        """Run a command on a terminal of 100 columns, type ``keys[text]`` when ``text`` appears; all it shows is stdout."""
+        """Run a command on a terminal of 100 columns; when ``text`` of ``keys`` appears, type ``keys[text]``, or
+        interrupt where that is ``CTRL_C``. All that it shows is stdout."""
         master, slave = pty.openpty()
         environment = {**os.environ, **self._environment(), "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
         with subprocess.Popen(
@@ -111,7 +114,7 @@ class Program:
         ) as process:
             os.close(slave)
             try:
-                shown = _converse(master, dict(keys or {}))
+                shown = _converse(master, process, dict(keys or {}))
             finally:
                 process.kill()
                 os.close(master)
@@ -176,7 +179,7 @@ def _status(run: Callable[[], object]) -> int:
     return 0
 
 
-def _converse(master: int, keys: dict[str, str]) -> str:
+def _converse(master: int, process: subprocess.Popen[bytes], keys: dict[str, str]) -> str:
     shown = b""
     until = time.monotonic() + LONGEST
     while time.monotonic() < until:
@@ -190,5 +193,9 @@ def _converse(master: int, keys: dict[str, str]) -> str:
             break
         shown += data
         for text in [text for text in keys if text.encode() in shown]:
-            os.write(master, keys.pop(text).encode() + b"\n")
+            answer = keys.pop(text)
+            if answer == CTRL_C:
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                os.write(master, answer.encode() + b"\n")
     return shown.decode("utf-8", "replace")

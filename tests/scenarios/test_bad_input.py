@@ -57,10 +57,10 @@ OFFLINE = (
     Case("a tab", written("all:\n\thosts:\n"), 2, ("cluster.yaml:2:1", "remedy: ")),
     Case("nothing in it", written(""), 2, ("cluster.yaml:1:1", "remedy: ")),
     Case("unknown key", edited("topology:", "topologie:"), 2, ("cluster.yaml:18:9", "topologie", "did you mean 'topology'")),
-    Case("unknown key in all", edited("  vars:\n", "  var:\n"), 2, ("cluster.yaml:3:3", "did you mean 'vars'")),
+    Case("unknown key in all", edited("  vars:\n", "  var:\n"), 2, ("cluster.yaml:3:3", "did you mean 'vars'"), errors=2),
     Case("duplicate key", edited("        port: 8000", "        port: 8000\n        port: 8001"), 2, ("cluster.yaml:22:9", "port")),
     Case("wrong type", edited("port: 8000", "port: eight"), 2, ("cluster.yaml:21:15", "port", "remedy: ")),
-    Case("YAML 1.1 number", edited("port: 8000", "port: 0x1F40"), 2, ("cluster.yaml:21:15", "port")),
+    Case("YAML 1.1's yes", edited("port: 8000", "port: 8000\n        expert_parallel: yes"), 2, ("cluster.yaml:22:26", "remedy: ")),
     Case("no hosts", written("all:\n  vars: {}\n"), 2, ("cluster.yaml", "no host", "remedy: ")),
     Case("no cluster", qnext(cluster=None), 2, ("cluster.yaml:", "cluster", "remedy: ")),
     Case("TP 16", qnext(hardware="atlas-800-a3", serve={"tensor_parallel_size": 16, "data_parallel_size": 2}), 2, ("S", "16", "remedy: "), errors=0),
@@ -69,7 +69,7 @@ OFFLINE = (
     Case("missing secret", qnext(serve={"api_key": {"env": "QNEXT_NOWHERE"}}), 2, ("QNEXT_NOWHERE", "export QNEXT_NOWHERE")),
     Case("inventory is not there", lambda nodes: nodes.place / "none.yaml", 2, ("none.yaml", "No such file", "remedy: ")),
     Case("inventory is a folder", lambda nodes: nodes.place, 2, ("remedy: ",)),
-    Case("unknown host in --limit", as_it_is, 2, ("node7", "node1", "remedy: "), ("--limit", "node7")),
+    Case("unknown host in --limit", as_it_is, 2, ("'node7' is no host or group", "remedy: "), ("--limit", "node7")),
     Case("part of a layout", as_it_is, 2, ("--limit node1", "node2", "remedy: "), ("--limit", "node1")),
 )  # fmt: skip
 
@@ -143,13 +143,13 @@ MODEL = "/data/weights/Qwen3-Next-80B-A3B-Instruct"
 
 ON_NODES = (
     Case("wrong key", connection(ansible_ssh_private_key_file="{folder}/keys/stranger_ed25519", ansible_ssh_common_args=KNOWN), 4,
-         ("node[1:2]", "key", "remedy")),
+         ("node1", "node2", "did not let user root in", "stranger_ed25519", "remedy")),
     Case("missing key file", connection(ansible_ssh_private_key_file="{place}/none", ansible_ssh_common_args=KNOWN), 4,
          ("none", "remedy")),
     Case("unknown host key", connection(ansible_ssh_common_args="-o UserKnownHostsFile={place}/empty"), 4,
-         ("host key", "known_hosts", "ssh-keyscan", "remedy")),
-    Case("changed host key", fault("node2", "ssh/host_key", "changed"), 4, ("node2", "host key", "changed", "remedy")),
-    Case("sudo refuses", connection(ansible_user="operator", ansible_become=True), 1, ("sudo", "operator", "remedy")),
+         ("is not known", "/empty", "ssh-keyscan", "remedy")),
+    Case("changed host key", fault("node2", "ssh/host_key", "changed"), 4, ("node2", "is not the known one", "known_hosts:2", "remedy", "ssh-keygen -R")),
+    Case("sudo refuses", connection(ansible_user="operator", ansible_become=True), 1, ("sudo", "password", "remedy", "NOPASSWD")),
     Case("no docker", fault("node2", "docker/missing"), 3, ("node2", "docker", "remedy")),
     Case("docker daemon down", fault("node2", "docker/daemon", "down"), 3, ("node2", "docker", "daemon", "remedy")),
     Case("port taken", fault("node1", "port/8000", "taken"), 3, ("N18", "node1", "8000", "API", "remedy", "qnext.serve.port")),
@@ -159,7 +159,6 @@ ON_NODES = (
     Case("shard too short", fault("node2", "weights/short_shard", "7"), 3,
          ("node2", "model-00007-of-00041.safetensors", "remedy")),
     Case("no space", fault("node2", "disk/full", install={"image": "quay.io/rehearsal/vllm-cpu:other"}), 3, ("node2", "free", "remedy")),
-    Case("a hanging command", fault("node2", "command/df", "hang"), 3, ("node2", "df", "deadline", "remedy")),
 )  # fmt: skip
 
 
@@ -199,6 +198,6 @@ def test_json_stays_json_when_nodes_cannot_be_reached(command: str, cpu: Practic
     answer = program(command, "-i", cpu.inventory, "--json", *words)
 
     assert answer.exit == 4, answer.text
-    assert "node1" in answer.stderr
+    assert "node1" in answer.text
     if answer.stdout:
         assert set(answer.json().get("unreachable", {"node1": 0, "node2": 0})) == {"node1", "node2"}

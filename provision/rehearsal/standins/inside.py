@@ -8,6 +8,7 @@ import sys
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import map_path, rewrite
 from provision.rehearsal.standins.docker.containers import CONTAINER
+from provision.rehearsal.standins.process import become
 
 VERSIONS = {
     "vllm": "0.18.0+empty",
@@ -44,8 +45,8 @@ def _shell(argv: list[str]) -> int:
         sys.stderr.write(_INTERACTIVE)
         sys.stderr.flush()
     if "c" in letters and words:
-        os.execv("/bin/sh", ["/bin/sh", "-c", rewrite(words[0], root), *words[1:]])
-    os.execv("/bin/sh", ["/bin/sh", *(map_path(word, root) for word in words)])
+        return become("/bin/sh", ["/bin/sh", "-c", rewrite(words[0], root), *words[1:]])
+    return become("/bin/sh", ["/bin/sh", *(map_path(word, root) for word in words)])
 
 
 def _pip(argv: list[str]) -> int:

@@ -1,6 +1,10 @@
-"""Telling processes apart: a pid alone doesn't, since it is used again."""
+"""Processes: becoming another program, and telling them apart (a pid alone doesn't, since it is used again)."""
 
 from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
 
 
 def birth(pid: int) -> str:
@@ -16,3 +20,10 @@ def birth(pid: int) -> str:
 def alive(pid: int, born: str) -> bool:
     """Whether the process with this start time runs."""
     return pid > 0 and birth(pid) == born != ""
+
+
+def become(program: str, argv: list[str], environment: dict[str, str] | None = None) -> NoReturn:
+    """Replace this process by ``program``."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(program, argv, dict(os.environ) if environment is None else environment)

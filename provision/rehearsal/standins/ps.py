@@ -7,6 +7,7 @@ import re
 import sys
 
 from provision.rehearsal.node import HERE, MARK, Node
+from provision.rehearsal.standins.process import become
 
 _REAL = ("/usr/bin/ps", "/bin/ps")
 _ALL = re.compile(r"(-[a-zA-Z]*[eA][a-zA-Z]*|-?[a-z]*[ax][a-z]*)\Z")
@@ -66,4 +67,4 @@ def _real(argv: list[str]) -> int:
     if not program:
         sys.stderr.write("sh: ps: not found\n")
         return 127
-    os.execv(program, ["ps", *argv])
+    return become(program, ["ps", *argv])

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import LineMapper, map_path, rewrite
+from provision.rehearsal.standins.process import become
 
 REAL = "/bin/sh"
 _LONGEST_ARGUMENT = 100_000
@@ -38,12 +39,11 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     """Replace this process by the real shell with mapped text."""
     options, rest, from_text = _options(argv)
     if from_text and rest:
-        _run(node, options, rest[0], rest[1:])
-    elif rest and "-s" not in options:
+        return _run(node, options, rest[0], rest[1:])
+    if rest and "-s" not in options:
         return _run_file(node, options, rest)
-    else:
-        _map_input(node)
-        os.execv(REAL, [REAL, *options, *rest])
+    _map_input(node)
+    return become(REAL, [REAL, *options, *rest])
 
 
 def _options(argv: list[str]) -> tuple[list[str], list[str], bool]:
@@ -80,12 +80,12 @@ def _run(node: Node, options: list[str], text: str, names: list[str]) -> NoRetur
     text = rewrite(text, node.root)
     names = [map_path(name, node.root) for name in names]
     if len(text) < _LONGEST_ARGUMENT:
-        os.execv(REAL, [REAL, *options, "-c", text, *(names or [REAL])])
+        become(REAL, [REAL, *options, "-c", text, *(names or [REAL])])
     path = os.path.join(node.folder, "scripts", f"{os.getpid()}.sh")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
-    os.execv(REAL, [REAL, *options, path, *names[1:]])
+    become(REAL, [REAL, *options, path, *names[1:]])
 
 
 def _map_input(node: Node) -> None:

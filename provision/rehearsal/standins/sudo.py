@@ -11,6 +11,7 @@ import sys
 
 from provision.rehearsal.node import ME, Node, user
 from provision.rehearsal.rewrite import map_path
+from provision.rehearsal.standins.process import become
 from provision.rehearsal.standins.system import login_environment
 
 _RIGHTS = {"root": "nopasswd", "deploy": "nopasswd", "sudoer": "password"}
@@ -28,12 +29,12 @@ def main(node: Node, name: str, argv: list[str]) -> int:
             return 1
     if not command:
         return 0 if flags & set("vklK") else 1
-    become = values.get("u", "root")
+    target = values.get("u", "root")
     environment = (
-        {**os.environ, **login_environment(node, become), "SUDO_USER": user()} if become != user() else {**os.environ}
+        {**os.environ, **login_environment(node, target), "SUDO_USER": user()} if target != user() else {**os.environ}
     )
     environment.pop("SSH_CONNECTION", None)
-    environment[ME] = become
+    environment[ME] = target
     return _exec(node, command, environment)
 
 
@@ -94,7 +95,6 @@ def _exec(node: Node, command: list[str], environment: dict[str, str]) -> int:
     candidates = [map_path(program, node.root)] if "/" in program else [f"{f}/{program}" for f in node.path.split(":")]
     for path in candidates:
         if os.access(path, os.X_OK):
-            sys.stderr.flush()
-            os.execve(path, [path, *command[1:]], environment)
+            become(path, [path, *command[1:]], environment)
     sys.stderr.write(f"sudo: {program}: command not found\n")
     return 1

@@ -1,1 +1,1 @@
-"""A stand-in for docker: images and containers are files below a node's folder; a container is a detached process group."""
+"""A stand-in for docker: images and containers are files of a node; a container is a detached process group."""

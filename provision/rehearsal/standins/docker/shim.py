@@ -10,12 +10,15 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
+from contextlib import suppress
 
 from provision.clock import now
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.docker.store import Container, strings
+from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, strings
 from provision.rehearsal.standins.process import birth
+
+_LOOK_EVERY = 0.2
+"""Seconds between two looks whether PID 1 has ended while something still holds its output."""
 
 
 def main(node: Node, name: str, argv: list[str]) -> int:
@@ -24,8 +27,8 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     process = _start(container)
     container.write_state(
-        Status="running", Running=True, Pid=process.pid, Born=birth(process.pid), StartedAt=timestamp(), ExitCode=0,
-        FinishedAt="0001-01-01T00:00:00Z",
+        Status="running", Running=True, Pid=process.pid, StartedAt=timestamp(), FinishedAt="0001-01-01T00:00:00Z",
+        ExitCode=0, **{SHIM: os.getpid(), SHIM_BORN: birth(os.getpid())},
     )  # fmt: skip
     _show_in_proc(node, container, process.pid)
     os.write(ready, b"1")
@@ -59,7 +62,7 @@ def _start(container: Container) -> subprocess.Popen[bytes]:
 
 
 def _keep_output(process: subprocess.Popen[bytes], path: str) -> None:
-    """Copy both streams, line by line with the time each came, until both are closed."""
+    """Copy both streams, line by line with the time each came, until both are closed. PID 1's end is everybody's."""
     selector = selectors.DefaultSelector()
     buffers = {"stdout": b"", "stderr": b""}
     for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
@@ -67,7 +70,10 @@ def _keep_output(process: subprocess.Popen[bytes], path: str) -> None:
             selector.register(stream, selectors.EVENT_READ, name)
     with open(path, "a", encoding="utf-8") as log:
         while selector.get_map():
-            for key, _ in selector.select():
+            if process.poll() is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            for key, _ in selector.select(_LOOK_EVERY):
                 data = os.read(key.fd, 65536)
                 *lines, rest = (buffers[key.data] + data).split(b"\n")
                 buffers[key.data] = rest
@@ -113,11 +119,3 @@ def _hide_in_proc(node: Node, pid: int) -> None:
     import shutil
 
     shutil.rmtree(os.path.join(node.root, "proc", str(pid)), ignore_errors=True)
-
-
-def detach() -> None:
-    """Standard streams of a shim lead nowhere."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    sys.stdout.flush()

@@ -1,7 +1,7 @@
 """What the daemon remembers: images and containers of a node, as JSON files.
 
-A container's folder holds ``container.json`` (fixed at ``run``), ``state.json`` (written by its supervisor), ``log``
-(docker's json-file lines) and, while its process runs, ``pid``. A dead pid without an exit is a killed container.
+A container's folder holds ``container.json`` (fixed at ``run``), ``state.json`` (written by its supervisor) and ``log``
+(docker's json-file lines). A supervisor that is gone without having recorded an end was killed, and its container too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from provision.rehearsal.standins.docker.errors import DaemonError
 from provision.rehearsal.standins.process import alive
 
 Json: TypeAlias = "dict[str, object]"
+
+SHIM, SHIM_BORN = "ShimPid", "ShimBorn"
+"""Who supervises a running container: as long as that process lives, what it wrote last is the state."""
 
 
 class Container:
@@ -50,7 +53,7 @@ class Container:
     def state(self) -> Json:
         """Status, Running, ExitCode, Pid, times: as ``docker inspect`` names them."""
         state = read_json(os.path.join(self.folder, "state.json"))
-        if state["Status"] == "running" and not alive(as_int(state["Pid"]), str(state.get("Born", ""))):
+        if state["Status"] == "running" and not alive(as_int(state[SHIM]), str(state[SHIM_BORN])):
             state.update(Status="exited", Running=False, ExitCode=137, Pid=0)
         return state
 

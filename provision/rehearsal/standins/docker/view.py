@@ -10,7 +10,7 @@ from typing import NamedTuple, TextIO
 from provision.clock import now, sleep
 from provision.rehearsal.node import Node
 from provision.rehearsal.standins.docker.errors import DockerError
-from provision.rehearsal.standins.docker.store import Container, Json, as_int, strings
+from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, Json, as_int, strings
 from provision.rehearsal.standins.docker.template import render
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
@@ -37,7 +37,8 @@ def described(node: Node, container: Container) -> Json:
     entrypoint = [str(config["entrypoint"])] if config["entrypoint"] else None
     argv = (entrypoint or []) + written
     state = container.state()
-    state.pop("Born", None)
+    state.pop(SHIM, None)
+    state.pop(SHIM_BORN, None)
     return {
         "Id": container.id, "Created": config["created"], "Path": argv[0], "Args": argv[1:], "State": state,
         "Image": config["image_id"], "Name": f"/{container.name}", "RestartCount": 0, "Driver": "overlay2",

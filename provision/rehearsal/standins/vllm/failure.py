@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from time import localtime, strftime
+
 from provision.rehearsal.standins.vllm import log
 
 _CORE = '"/vllm-workspace/vllm/vllm/v1/engine/core.py", line 708, in run_engine_core'
@@ -32,4 +35,5 @@ def report(failure: StartFailed) -> None:
         [_SERVE, _UTILS],
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
     )
-    log.plain("[ERROR] 2026-01-01-00:00:00 (PID:1, Device:-1, RankID:-1) ERR99999 UNKNOWN applicaiton exception")
+    moment = strftime("%Y-%m-%d-%H:%M:%S", localtime())
+    log.plain(f"[ERROR] {moment} (PID:{os.getpid()}, Device:-1, RankID:-1) ERR99999 UNKNOWN applicaiton exception")

@@ -7,7 +7,9 @@ As with the real one: the head waits without limit for engines, a worker gives u
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -77,7 +79,7 @@ class Peer:
 class Head:
     """The side that is waited at: gathers workers, lets them load, and gives them work."""
 
-    def __init__(self, rules: Rules, address: str, port: int) -> None:
+    def __init__(self, rules: Rules, address: str | None, port: int) -> None:
         self._rules = rules
         self._listener = _listen(address, port)
         self._peers: dict[int, Peer] = {}
@@ -199,23 +201,21 @@ def work(peer: Peer, did: Callable[[int], None]) -> None:
 
 def log_waiting(count: int) -> None:
     """The head's only sign of life while it waits: at DEBUG."""
-    import os
-
     if os.environ.get("VLLM_LOGGING_LEVEL") == "DEBUG":
         log.info("APIServer", "utils.py:905", f"Waiting for 0 local, {count} remote core engine proc(s) to connect.")
 
 
-def _listen(address: str, port: int) -> socket.socket:
+def _listen(address: str | None, port: int) -> socket.socket:
+    """Listen, or fail as ZeroMQ does. ``address`` is None for one that isn't the node's."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if address is None:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         listener.bind((address, port))
         listener.listen(64)
     except OSError as error:
-        words = {98: "Address already in use", 99: "Cannot assign requested address"}.get(
-            error.errno or 0, str(error.strerror)
-        )
-        raise StartFailed(f"zmq.error.ZMQError: {words} (addr='tcp://{address}:{port}')", in_engine=False) from None
+        raise StartFailed(f"zmq.error.ZMQError: {error.strerror} (addr='tcp://*:{port}')", in_engine=False) from None
     return listener
 
 

@@ -29,7 +29,7 @@ def serve(node: Node, argv: list[str]) -> int:
     signal.signal(signal.SIGINT, _stop)
     try:
         given = command_line.parse(argv)
-        _greet(given)
+        _greet(node, given)
         return _Server(node, given).run()
     except command_line.UsageError as error:
         command_line.fail(str(error))
@@ -67,7 +67,9 @@ class _Server:
     def _bind(self) -> socket.socket:
         """Take the API port at once, listen on it only when all is loaded."""
         host, port = self._given.text("host"), self._given.number("port", 8000)
-        address = self._site.local(host)
+        address = self._site.own(host)
+        if address is None:
+            raise StartFailed("OSError: [Errno 99] Cannot assign requested address", in_engine=False)
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -84,11 +86,11 @@ class _Server:
         if site.nnodes > 1:
             address = self._given.text("master-addr", "127.0.0.1")
             expected = group.Rules("ranks", site.nnodes, (0,), rules.config_hash(site, model))
-            head = group.Head(expected, site.local(address), self._given.number("master-port", 29501))
+            head = group.Head(expected, site.own(address), self._given.number("master-port", 29501))
         elif len(site.engines) < site.dp and not self._has_external_balancer():
             address = self._given.text("data-parallel-address", "127.0.0.1")
             expected = group.Rules("engines", site.dp, tuple(site.engines), rules.config_hash(site, model))
-            head = group.Head(expected, site.local(address), self._given.number("data-parallel-rpc-port", 29550))
+            head = group.Head(expected, site.own(address), self._given.number("data-parallel-rpc-port", 29550))
         else:
             return None
         head.gather()
@@ -164,7 +166,7 @@ class _Server:
             "kv_cache_utils.py:1302",
             f"Maximum concurrency for {length:,} tokens per request: {count / length:.2f}x",
         )
-        if not self._given.on("enforce-eager"):
+        if self._node.is_npu and not self._given.on("enforce-eager"):
             for percent in (0, 50, 100):
                 self._die_if_told()
                 log.progress(f"({worker}) Capturing ACL graphs (decode, FULL): {percent:3d}%")
@@ -208,10 +210,13 @@ class _Server:
         return 0
 
 
-def _greet(given: command_line.Arguments) -> None:
-    log.info("", "__init__.py:44", "Available plugins for group vllm.platform_plugins:")
-    log.info("", "__init__.py:46", "- ascend -> vllm_ascend:register")
-    log.info("", "__init__.py:238", "Platform plugin ascend is activated")
+def _greet(node: Node, given: command_line.Arguments) -> None:
+    if node.is_npu:
+        log.info("", "__init__.py:44", "Available plugins for group vllm.platform_plugins:")
+        log.info("", "__init__.py:46", "- ascend -> vllm_ascend:register")
+        log.info("", "__init__.py:238", "Platform plugin ascend is activated")
+    else:
+        log.info("", "__init__.py:216", "Automatically detected platform cpu.")
     if not given.on("headless"):
         log.info(_API, "api_server.py:1977", f"vLLM API server version {VERSION}")
     log.info(_API, "utils.py:233", f"non-default args: { {'model_tag': given.model, **given.given} }")

@@ -174,6 +174,11 @@ class Site:
         """The address to bind or dial for ``address`` as the node means it."""
         return self.node.address if address in ("127.0.0.1", "localhost", "0.0.0.0", "::", "") else address
 
+    def own(self, address: str) -> str | None:
+        """The address to bind for ``address``; None for one that isn't the node's, though the machine would bind it."""
+        local = self.local(address)
+        return local if local == self.node.address else None
+
     def check_addresses(self) -> None:
         """What HCCL and Gloo read from the environment must be of this node."""
         given = os.environ.get("HCCL_IF_IP", "")
