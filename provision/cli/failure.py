@@ -9,7 +9,6 @@ from typing import NoReturn
 import click
 
 from provision.errors import ConfigError, ProvisionError
-from provision.secrets import redact
 
 
 def lines(error: ProvisionError) -> Iterator[str]:
@@ -26,6 +25,8 @@ def lines(error: ProvisionError) -> Iterator[str]:
 def exit_with(outcome: object) -> NoReturn:
     """End the program: an error with its message and status, a number with that status, anything else with 0."""
     if isinstance(outcome, ProvisionError):
+        from provision.secrets import redact
+
         for line in lines(outcome):
             click.echo(redact(line), err=True)
         sys.exit(outcome.exit_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from provision.facts.kinds import as_data as plain
@@ -10,6 +10,7 @@ from provision.facts.kinds import as_data as plain
 if TYPE_CHECKING:
     from provision.engine.run import RunReport
     from provision.errors import ProvisionError
+    from provision.modules.base import Outcome
     from provision.transport.base import Counters
 
 
@@ -33,7 +34,7 @@ def as_data(
             }
             for o in report.outcomes
         ],
-        "checks": [plain(check) for o in report.outcomes if o.outcome for check in _checks(o.outcome.data)],
+        "checks": [plain(check) for outcome in _outcomes(report) for check in _checks(outcome.data)],
         "unreachable": {node: _error(e) for node, e in report.unreachable.items()},
         "errors": {node or "cluster": _error(e) for node, e in report.errors.items()},
         "result": dict(report.facts),
@@ -42,6 +43,11 @@ def as_data(
         "changed": sum(o.changed for o in report.outcomes),
         "execs": {node: {"execs": c.execs, "connections": c.connections} for node, c in counters.items()},
     }
+
+
+def _outcomes(report: RunReport) -> Iterable[Outcome]:
+    """Every outcome once: that of a cluster-scoped module is told for each node."""
+    return {id(o.outcome): o.outcome for o in report.outcomes if o.outcome}.values()
 
 
 def _checks(data: Mapping[str, object]) -> tuple[object, ...]:

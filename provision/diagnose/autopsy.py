@@ -46,7 +46,11 @@ def not_generating(cluster: Cluster, plan: LaunchPlan, error: ProofFailed) -> Pr
     """The error for a cluster that runs and does not generate."""
     head = plan.process(plan.head)
     how = f"{head.name} does not generate: {error.message}"
-    return _told(ProofFailed, how, head.node, gather(cluster), head.name)
+    logs = gather(cluster)
+    told = _told(ProofFailed, how, head.node, logs, head.name)
+    if first_cause(logs) is None:
+        told.hint, told.evidence = error.hint or told.hint, error.evidence or told.evidence
+    return told
 
 
 def explained(error: CommandFailed) -> CommandFailed:

@@ -11,6 +11,10 @@ from provision.facts.base import Fact
 from provision.facts.reading import Section, complaints, integer, sections
 from provision.results import Result
 
+_INFO_SECONDS = 30
+_MAP_SECONDS = 10
+"""What each call may take: ``info`` asks every die, ``info -m`` only the driver."""
+
 FIND = """\
 PATH=$PATH:/usr/local/bin:/usr/local/sbin
 b=$(command -v npu-smi) || { echo '@@ missing'; exit 0; }
@@ -55,8 +59,8 @@ class NpuSmi(Fact[NpuSmiValue]):
     def script(self) -> str:
         return (
             FIND
+            + f'o=$(timeout {_INFO_SECONDS} "$b" info 2>&1); e=$?\n'
             + """\
-o=$(timeout 30 "$b" info 2>&1); e=$?
 echo "@@ info $e"; printf '%s\\n' "$o"
 printf '%s\\n' "$o" | sed -n 's/^| *[0-9][0-9 ]*| *\\([0-9][0-9]*\\) *|.*/\\1/p' | sort -u | while read -r p; do
   [ -d "/proc/$p" ] || continue
@@ -80,7 +84,7 @@ done
             dies=info.dies,
             processes=info.processes,
             holders=tuple(_holder(part) for part in parts if part.words[:1] == ("pid",)),
-            problems=_problems(raw, binary, answer, info.problems),
+            problems=_problems(raw, binary, answer, info.problems, _INFO_SECONDS),
         )
 
 
@@ -92,13 +96,15 @@ def _answer(parts: list[Section], what: str) -> Section:
     return next((p for p in parts if p.words[:1] == (what,)), Section((what, ""), ""))
 
 
-def _problems(raw: Result, binary: str | None, answer: Section, found: tuple[str, ...]) -> tuple[str, ...]:
+def _problems(
+    raw: Result, binary: str | None, answer: Section, found: tuple[str, ...], seconds: int
+) -> tuple[str, ...]:
     """Without the tool, or with one that hangs, what its (absent) output lacks is no news."""
     if binary is None:
         return complaints(raw) or ("npu-smi was found neither in PATH nor in /usr/local/bin or /usr/local/sbin",)
     status = answer.words[1] if len(answer.words) > 1 else ""
     if status == "124" or raw.timed_out:
-        return (*complaints(raw), "npu-smi hangs: no answer within 30 s")
+        return (*complaints(raw), f"npu-smi hangs: no answer within {seconds} s")
     ended = (f"npu-smi ended with exit status {status}",) if status != "0" else ()
     return (*complaints(raw), *ended, *found)
 
@@ -130,15 +136,16 @@ class NpuSmiMapping(Fact[NpuSmiMappingValue]):
     """Which card and chip is which device."""
 
     name: ClassVar[str] = "npu-smi-mapping"
-    deadline: ClassVar[float] = 40.0
+    deadline: ClassVar[float] = 15.0
 
     def script(self) -> str:
-        return FIND + 'o=$(timeout 30 "$b" info -m 2>&1); e=$?; echo "@@ map $e"; printf \'%s\\n\' "$o"\n'
+        ask = f'o=$(timeout {_MAP_SECONDS} "$b" info -m 2>&1); e=$?; echo "@@ map $e"; printf \'%s\\n\' "$o"\n'
+        return FIND + ask
 
     def parse(self, raw: Result) -> NpuSmiMappingValue:
         parts = sections(raw.stdout)
         answer = _answer(parts, "map")
         mapping = parse_mapping(answer.body)
         binary = _binary(parts)
-        problems = _problems(raw, binary, answer, mapping.problems)
+        problems = _problems(raw, binary, answer, mapping.problems, _MAP_SECONDS)
         return NpuSmiMappingValue(binary, mapping.chips, mapping.controllers, problems)

@@ -1,6 +1,6 @@
 """Which loopback addresses a cluster gets, so that several rehearsals (and parallel tests) don't meet.
 
-A network ``127.77.<x>`` is claimed by a file that names its owner; a claim whose folder is gone counts no more.
+A network ``127.77.<x>`` is claimed by a file that names its owner; a claim counts while its owner or its server runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from provision.errors import ProvisionError
-from provision.rehearsal.standins.process import alive, birth
+from provision.rehearsal.standins.process import alive, birth, server_pid
 
 _NETWORKS = 250
 
@@ -56,9 +56,9 @@ def _take(network: str, folder: Path) -> bool:
 
 
 def _holds(path: Path) -> bool:
-    """Whether a claim's cluster exists, or is being made."""
+    """Whether who made the claim still runs, or what it was made for. One that was killed holds nothing."""
     folder, pid, born = _owner(path)
-    return (Path(folder) / "cluster.json").exists() or alive(pid, born)
+    return alive(pid, born) or server_pid(Path(folder)) != 0
 
 
 def _owner(path: Path) -> tuple[str, int, str]:

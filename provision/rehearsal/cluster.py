@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,14 +23,13 @@ from pathlib import Path
 from provision.clock import monotonic, sleep
 from provision.errors import ProvisionError, UsageError
 from provision.rehearsal.addresses import claim, release
-from provision.rehearsal.faults import server_pid
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.layout import make_node
 from provision.rehearsal.node import MARK, Node
 from provision.rehearsal.registry import shipped_images
 from provision.rehearsal.standins.docker.images import write_registry
 from provision.rehearsal.standins.docker.store import Store
-from provision.rehearsal.standins.process import birth
+from provision.rehearsal.standins.process import birth, server_pid
 from provision.rehearsal.standins.ps import all_pids, environment
 
 PORT = 2222
@@ -149,6 +149,8 @@ def create(folder: Path, nodes: int, hardware: str, *, port: int, cluster: str) 
     """Make the files of a cluster; nothing runs yet."""
     if hardware not in {*HARDWARE, *HARDWARE.values()}:
         raise UsageError(f"unknown hardware: {hardware}", hint=f"known is {', '.join(HARDWARE)}")
+    if not re.fullmatch(r"[A-Za-z0-9._/+-]+", str(folder)):
+        raise UsageError(f"a rehearsal cannot live in {folder}", hint="give a folder whose path has no spaces or signs")
     if not 1 <= nodes <= 64:
         raise UsageError(f"{nodes} nodes cannot be rehearsed", hint="between 1 and 64")
     if folder.exists() and any(folder.iterdir()):

@@ -17,7 +17,7 @@ from provision.clock import monotonic, sleep
 from provision.errors import UsageError
 from provision.rehearsal.layout import MODEL
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.process import birth
+from provision.rehearsal.standins.process import server_pid
 from provision.rehearsal.weights import shard_name
 
 _PATIENCE = 5.0
@@ -179,12 +179,3 @@ def _await_server(folder: Path) -> None:
         if (folder / "applied").exists() and (folder / "applied").read_text() == number:
             return
         sleep(0.01)
-
-
-def server_pid(folder: Path) -> int:
-    """The process that serves this cluster; 0 where none does."""
-    try:
-        pid, born = (folder / "server.pid").read_text().split()
-    except (FileNotFoundError, ValueError):
-        return 0
-    return int(pid) if birth(int(pid)) == born else 0

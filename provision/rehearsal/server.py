@@ -30,6 +30,9 @@ MAX_SESSIONS = 10
 _CHUNK = 65536
 _POLL = 0.05
 _SHELL_ON_STDIN = re.compile(r"\bsh -s\b|\bsh\s*$")
+_STATE_EVERY = 20
+"""Polls between two looks at all state: for files that somebody wrote by hand."""
+
 _PORTS_EVERY = 4
 """Polls between two looks at the ports while commands run."""
 
@@ -133,9 +136,10 @@ class NodeServer:
             os.replace(f"{target}~", target)
         self._ports_seen = found
 
-    @property
-    def busy(self) -> bool:
-        return bool(self._running)
+    def refresh_ports_while_busy(self) -> None:
+        """A command that waits for a port sees it come."""
+        if self._running:
+            self.refresh_ports()
 
     def _drop_after_execs(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         left = int(self.node.state.number("ssh/drop_after_execs", -1))
@@ -328,14 +332,17 @@ async def serve(servers: list[NodeServer], folder: Path, stop: asyncio.Event, st
         for server in servers:
             await server.follow_state()
         started.set()
-        turn = 0
+        turn, applied = 0, ""
         while not stop.is_set():
             wanted = _generation(folder)
-            for server in servers:
-                await server.follow_state()
-                if server.busy and turn % _PORTS_EVERY == 0:
-                    server.refresh_ports()
-            _acknowledge(folder, wanted)
+            if wanted != applied or turn % _STATE_EVERY == 0:
+                for server in servers:
+                    await server.follow_state()
+                _acknowledge(folder, wanted)
+                applied = wanted
+            if turn % _PORTS_EVERY == 0:
+                for server in servers:
+                    server.refresh_ports_while_busy()
             turn += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _POLL)

@@ -75,7 +75,7 @@ _qa=$((${{_qt%.*}}${{_qt#*.}} - _qb)); _qc=$_qk; }}
 done
 }}
 _qend() {{
-trap '' TERM
+trap '' TERM PIPE
 _qkill TERM
 _qx=0; while [ $_qx -lt {grace}0 ] && kill -0 $_qc 2>/dev/null; do sleep 0.1; _qx=$((_qx + 1)); done
 _qnow; printf '%s late %s %s\\n' $_qm {late} $_qt; printf '%s late\\n' $_qm >&2
@@ -83,20 +83,25 @@ _qkill KILL
 exit 0
 }}
 _qwatch() {{
-( trap 'kill $! 2>/dev/null; exit 0' TERM
+trap - TERM
+( trap 'kill -KILL $! 2>/dev/null; exit 0' TERM
 {{ read -r _qw _qx <$_qu/self/stat; }} 2>/dev/null
 _qd=$1 _ql=$2 _qs=$1 _qc=
-while kill -0 $$ 2>/dev/null; do
+while :; do
 [ $_qs -ge 5 ] || _qs=5
 sleep $((_qs / 100)).$((_qs / 10 % 10))$((_qs % 10)) >/dev/null 2>&1 & wait $!
+kill -0 $$ 2>/dev/null || {{ _qkill KILL; exit 0; }}
 _ql=$((_ql - _qs)); _qage
 [ $_qa -lt $_qd ] && [ $_ql -gt 0 ] || _qend
 _qs=$((_qd - _qa + 1))
 done ) </dev/null & _qz=$!
+trap 'wait $_qz; exit 143' TERM
 }}
 _qdone() {{ kill $_qz 2>/dev/null; }}
-trap 'wait $_qz; exit 143' TERM
 """
+"""While a watchdog is forked the shell has no trap of its own: a signal that comes before the child has dropped an
+inherited trap is lost, in dash and bash alike. For the same reason its ``sleep`` is ended by KILL. What it prints may
+find the connection gone, which must not keep it from the KILL that follows: hence PIPE."""
 
 _TAIL = """\
 printf '%s end\\n' $_qm; printf '%s end\\n' $_qm >&2

@@ -68,7 +68,7 @@ _WRAP = """\
 cd "$1" || exit
 t=$(sed "s/.*) //" /proc/$$/stat | cut -d" " -f20)
 echo "$$ $t $3" >.pid && mv .pid pid || exit
-( trap "kill \\$! 2>/dev/null; exit" TERM; sleep "$2" & wait $!
+( trap "kill -KILL \\$! 2>/dev/null; exit" TERM; sleep "$2" & wait $!
 echo "ended at the job deadline of $2 s"; echo 124 >.exit; mv .exit exit
 kill -TERM -$$; sleep 5; kill -KILL -$$ ) & w=$!
 sh ./script

@@ -262,7 +262,8 @@ class RemoteTransport(ABC):
             heard = session.receive(max(0.0, until - monotonic()), eager=True)
             out, err = out + heard.out, err + heard.err
             if heard.ended or _WRONG.search(err) or monotonic() >= until:
-                raise self._sudo_refused(Result("sudo", session.status() or 1, _text(out), _text(err)))
+                status = (session.status() if heard.ended else None) or 1
+                raise self._sudo_refused(Result("sudo", status, _text(out), _text(err)))
         self._sudo_proven = True
 
     def _no_answer(self, session: Session, answer: Answer, become: bool) -> RemoteError | ConnectionLost:

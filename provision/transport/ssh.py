@@ -432,16 +432,16 @@ def _not_let_in(target: Target, error: Exception, connection: fabric.Connection)
     offered = getattr(error, "allowed_types", None) or _methods(connection, target.user)
     tried = [f"key {path}" for path in target.keys] + ["agent"] * target.agent + ["password"] * bool(target.password)
     hint = f"check with `ssh -v -p {target.port} {target.user}@{target.host}`"
-    if target.keys and "publickey" in offered:
+    if target.keys and (not offered or "publickey" in offered):
         wanted = f"put {target.keys[0]}.pub into ~{target.user}/.ssh/authorized_keys on the node"
         hint = f"{wanted}, or correct ansible_user; {hint}"
     elif not target.keys and not target.password:
         hint = f"set ansible_ssh_private_key_file or ansible_password; {hint}"
     elif target.password and not {"password", "keyboard-interactive"} & set(offered):
         hint = f"the server takes no passwords: set ansible_ssh_private_key_file; {hint}"
+    offers = f"; it offers: {', '.join(offered)}" if offered else ""
     return AuthenticationFailed(
-        f"{target.address} did not let user {target.user} in (tried: {', '.join(tried) or 'nothing'}; "
-        f"it offers: {', '.join(offered) or 'nothing that it names'})",
+        f"{target.address} did not let user {target.user} in (tried: {', '.join(tried) or 'nothing'}{offers})",
         hint=hint,
     )
 
@@ -510,7 +510,9 @@ class SSHTransport(RemoteTransport):
         except (paramiko.SSHException, EOFError, OSError) as error:
             if not self.alive:
                 raise self._broken(str(error)) from error
-            raise TimeoutError(f"{host}:{port} of {self._name}: no answer within {timeout:g} s") from error
+            if "Timeout" in str(error):
+                raise TimeoutError(f"{host}:{port} of {self._name}: no answer within {timeout:g} s") from error
+            raise ConnectionRefusedError(f"{host}:{port} of {self._name}: connection refused ({error})") from error
         channel.settimeout(timeout)
         return cast("socket.socket", channel)
 
@@ -642,7 +644,7 @@ class _ChannelSession:
         return bool(self._channel.recv_ready() or self._channel.recv_stderr_ready())
 
     def _check_alive(self) -> None:
-        """At a session's end: was it the session's, or the connection's? The reader thread marks channels first."""
+        """At a session's end: was it the session's, or the connection's? The reader thread closes channels first."""
         transport = self._channel.transport
         if self._channel.closed and not self._channel.status_event.is_set():
             transport.join(timeout=0.2)
@@ -650,6 +652,7 @@ class _ChannelSession:
             raise self._broken(str(transport.get_exception() or "closed by the other side"))
 
     def status(self) -> int | None:
+        self._check_alive()
         if not self._channel.status_event.wait(5.0):
             return None
         status = int(self._channel.exit_status)

@@ -124,18 +124,16 @@ def _once(server: sshd.Server, name: str, command: str | None) -> dict[str, floa
 
 def print_table(table: list[dict[str, object]]) -> None:
     """Markdown, as the README has it."""
-    print(
-        "nodes | what | wall s | client CPU s | CPU ms a node | server CPU s | peak MiB | execs a node | connections a node"
-    )
-    print("---|---|---|---|---|---|---|---|---")
+    print(" | ".join(COLUMNS))
+    print("|".join("---" for _ in COLUMNS))
     for row in table:
-        wall, cpu, served, memory, nodes = (
-            float(str(row[key])) for key in ("wall", "cpu", "server", "memory", "nodes")
-        )
-        print(
-            f"{row['nodes']} | {row['what']} | {wall:.2f} | {cpu:.2f} | {cpu / nodes * 1000:.1f} | {served:.2f} | {memory / 1024:.0f}"
-            f" | {row.get('execs', '')} | {row.get('connections', '')}"
-        )
+        print(" | ".join(_cells(row)))
+
+
+def _cells(row: dict[str, object]) -> list[str]:
+    wall, cpu, served, memory, nodes = (float(str(row[key])) for key in ("wall", "cpu", "server", "memory", "nodes"))
+    figures = [f"{wall:.2f}", f"{cpu:.2f}", f"{cpu / nodes * 1000:.1f}", f"{served:.2f}", f"{memory / 1024:.0f}"]
+    return [str(row["nodes"]), str(row["what"]), *figures, str(row.get("execs", "")), str(row.get("connections", ""))]
 
 
 if __name__ == "__main__":

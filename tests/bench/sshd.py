@@ -45,7 +45,7 @@ def available() -> str | None:
 
 @contextmanager
 def running(folder: Path, nodes: int, *, options: str = "") -> Iterator[Server]:
-    """Start sshd for the present user with keys of its own; stop it at the end. ``options``: more lines of sshd_config."""
+    """Run sshd for the present user with keys of its own. ``options``: more lines of sshd_config."""
     sshd = available()
     assert sshd, "no sshd here: apt-get install openssh-server"
     server = Server(_free_port(), folder, _addresses(nodes), getpass.getuser())

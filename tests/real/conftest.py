@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -34,7 +35,10 @@ def assets() -> Assets:
     lacks = nodes.missing()
     if lacks:
         refuse(f"needs {', '.join(lacks)}; as root on Debian 12, run .ci/real-packages")
-    return asset_store.ensure()
+    try:
+        return asset_store.ensure()
+    except asset_store.AssetsError as error:
+        refuse(f"its image and models could not be built: {error}")
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +58,7 @@ def cluster(raised_cluster: Cluster) -> Cluster:
     return raised_cluster
 
 
-def refuse(reason: str) -> None:
+def refuse(reason: str) -> NoReturn:
     """Skip, or fail where the real tier is required."""
     message = f"real tier skipped: {reason}"
     if os.environ.get("QNEXT_REAL") == "require":

@@ -14,10 +14,11 @@ import pytest
 
 from provision.clock import monotonic, sleep
 from provision.rehearsal.addresses import free_port
-from provision.rehearsal.cluster import ClusterInfo, create, end_processes, running
+from provision.rehearsal.cluster import ClusterInfo, create, down, end_processes, running
 from provision.rehearsal.layout import MODEL
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import unmap
+from provision.rehearsal.standins.docker.store import Store
 from provision.rehearsal.standins.process import birth
 from provision.rehearsal.standins.system import login_environment
 
@@ -36,9 +37,28 @@ class Done:
 class Machine:
     """A node without its SSH server: scripts run in its own shell."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, image: str | None = None) -> None:
         self.node = node
         self.port = free_port(node.address)
+        self._image = image
+        self.reset()
+
+    def reset(self) -> None:
+        """As good as new."""
+        if ids := [container.id for container in Store(self.node).containers()]:
+            assert self.docker("rm", "-f", *ids).exit == 0
+        for key in self.node.state.all():
+            self.node.state.clear(key)
+        self.node.state.set("docker/pull_seconds_per_layer", "0")
+        if self._image is None:
+            self._forget_images()
+        elif Store(self.node).image(self._image) is None:
+            assert self.docker("pull", "-q", self._image).exit == 0
+
+    def _forget_images(self) -> None:
+        folder = Path(self.node.docker)
+        for path in (folder / "images.json", *(folder / "layers").iterdir()):
+            path.unlink(missing_ok=True)
 
     def run(self, script: str, *, stdin: str = "", user: str = "root") -> Done:
         """Run a script as a login of ``user`` would."""
@@ -105,21 +125,46 @@ def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> 
         sleep(0.03)
 
 
+Fleet = Callable[[int, str, str | None], list[Machine]]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Nodes with nothing serving them, made once for a file of tests; what their containers left running is ended."""
+    made: dict[tuple[int, str, str | None], list[Machine]] = {}
+    folders: list[Path] = []
+
+    def make(count: int, hardware: str, image: str | None) -> list[Machine]:
+        folder = tmp_path_factory.mktemp("fleet") / "c"
+        create(folder, count, hardware, port=2222, cluster="test")
+        folders.append(folder)
+        return [Machine(Node(str(folder / "nodes" / f"node{k}")), image) for k in range(1, count + 1)]
+
+    def get(count: int, hardware: str, image: str | None) -> list[Machine]:
+        key = (count, hardware, image)
+        if key not in made:
+            made[key] = make(*key)
+        return made[key]
+
+    yield get
+    for folder in folders:
+        end_processes(folder, patience=0.2)
+        down(folder)
+
+
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[Callable[..., list[Machine]]]:
-    """Makes nodes of one cluster, with nothing serving them; what their containers left running is ended."""
-    folder = tmp_path / "c"
+def machines(fleet: Fleet) -> Iterator[Callable[..., list[Machine]]]:
+    """Nodes of one cluster as good as new: without containers or faults, with the image (None: with none)."""
+    used: list[Machine] = []
 
     def make(count: int = 1, hardware: str = "a3", *, image: str | None = IMAGE) -> list[Machine]:
-        create(folder, count, hardware, port=2222, cluster="test")
-        found = [Machine(Node(str(folder / "nodes" / f"node{k}"))) for k in range(1, count + 1)]
-        for machine in found if image else []:
-            machine.node.state.set("docker/pull_seconds_per_layer", "0")
-            assert machine.docker("pull", "-q", str(image)).exit == 0
+        found = fleet(count, hardware, image)
+        used.extend(found)
         return found
 
     yield make
-    end_processes(folder.resolve(), patience=0.2)
+    for machine in used:
+        machine.reset()
 
 
 @pytest.fixture

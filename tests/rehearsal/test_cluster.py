@@ -12,8 +12,9 @@ from provision.errors import UsageError
 from provision.inventory.load import load
 from provision.rehearsal import addresses
 from provision.rehearsal.cluster import _marked, create, down, running, status, up
-from provision.rehearsal.faults import FAULTS, faults_of, server_pid, set_fault
+from provision.rehearsal.faults import FAULTS, faults_of, set_fault
 from provision.rehearsal.layout import MODEL
+from provision.rehearsal.standins.process import server_pid
 from tests.rehearsal.conftest import IMAGE, alive, ssh, until
 
 pytestmark = pytest.mark.rehearsal
@@ -88,6 +89,8 @@ def test_usage_errors(tmp_path: Path) -> None:
         up(tmp_path / "used")
     with pytest.raises(UsageError, match="unknown hardware"):
         up(tmp_path / "x", 1, "h100")
+    with pytest.raises(UsageError, match="cannot live in"):
+        up(tmp_path / "my folder")
     with pytest.raises(UsageError, match="no rehearsal cluster"):
         status(tmp_path / "none")
     assert (tmp_path / "used" / "file").exists()

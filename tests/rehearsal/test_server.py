@@ -194,7 +194,7 @@ def test_forwarding_reaches_the_nodes_own_ports(cluster: ClusterInfo) -> None:
 
 
 def test_sftp_is_confined_to_the_node(cluster: ClusterInfo) -> None:
-    async def call() -> tuple[bytes, list[str]]:
+    async def call() -> tuple[object, list[str]]:
         async with asyncssh.connect(
             cluster.addresses[0], cluster.port, username="root", known_hosts=str(cluster.known_hosts),
             client_keys=[str(cluster.key)], config=None, agent_path=None,
@@ -202,7 +202,8 @@ def test_sftp_is_confined_to_the_node(cluster: ClusterInfo) -> None:
             async with sftp.open("/tmp/by-sftp", "wb") as file:
                 await file.write(b"/etc/x")
             async with sftp.open("/etc/hostname", "rb") as file:
-                return bytes(await file.read()), list(map(str, await sftp.listdir("/home")))
+                content: object = await file.read()
+            return content, list(map(str, await sftp.listdir("/home")))
 
     name, homes = asyncio.run(call())
     assert name == b"node1\n"

@@ -5,8 +5,10 @@ Looking is by the nodes' files and processes, never through the program under te
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +43,12 @@ class Practice:
         return self.info.inventory
 
     def write_inventory(
-        self, name: str = "cluster.yaml", *, hosts: int | None = None, vars: Mapping[str, object] | None = None, **qnext: object
+        self,
+        name: str = "cluster.yaml",
+        *,
+        hosts: int | None = None,
+        vars: Mapping[str, object] | None = None,
+        **qnext: object,
     ) -> Path:
         """The inventory with parts of ``qnext`` and of the variables changed, with the first ``hosts`` hosts; None
         takes a key away."""
@@ -117,19 +124,27 @@ class Practice:
     # ---- between tests
 
     def reset(self) -> None:
-        """No fault, no container, nothing of ours in the nodes' files. Images stay: a pull is half a second."""
+        """No fault, job or container, nothing of ours in the nodes' files. Images stay: a pull is half a second."""
         for name in self.nodes:
+            self._end_jobs(name)
             faults.clear_faults(self.info.folder, name)
             folder = Path(self.node(name).docker) / "containers"
             if any(folder.iterdir()):
                 self.docker(name, "rm", "-f", *self.docker(name, "ps", "-aq").split())
             subprocess.run(["rm", "-rf", str(self.root(name) / STATE)], check=True)
 
+    def _end_jobs(self, name: str) -> None:
+        for file in (self.root(name) / STATE).glob("*/jobs/*/pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(file.read_text().split()[0]), signal.SIGKILL)
+
     def forget_images(self) -> None:
         """As new nodes: every image has to be pulled."""
         for name in self.nodes:
             if ids := self.docker(name, "images", "-q").split():
                 self.docker(name, "rmi", "-f", *ids)
+            for layer in (Path(self.node(name).docker) / "layers").iterdir():
+                layer.unlink()
 
     def have_images(self, ref: str) -> None:
         """Every node holds ``ref``."""

@@ -133,7 +133,12 @@ class Program:
         return [sys.executable, "-m", "provision", *map(str, words)]
 
     def _environment(self) -> dict[str, str]:
-        own = {"HOME": str(self.place), "QNEXT_STATE": str(self.place), "COLUMNS": "160", "PYTHONDONTWRITEBYTECODE": "1"}
+        own = {
+            "HOME": str(self.place),
+            "QNEXT_STATE": str(self.place),
+            "COLUMNS": "160",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         return {**own, **self.environment}
 
 

@@ -60,7 +60,7 @@ def status_tells(program: ProgramLike, inventory: Path, processes: Sequence[tupl
     assert [(p["node"], p["process"]) for p in status["processes"]] == list(processes)
     assert {p["state"] for p in status["processes"]} == {"running"}
     assert all(p["drift"] == [] and p["age"] is not None for p in status["processes"])
-    assert [p["health"] for p in status["processes"]][0] == "answers"
+    assert status["processes"][0]["health"] == "answers"
     return status
 
 

@@ -56,22 +56,58 @@ OFFLINE = (
     Case("malformed YAML", written("all:\n  hosts: [node1\n  vars: {}\n"), 2, ("cluster.yaml:3:", "remedy: ")),
     Case("a tab", written("all:\n\thosts:\n"), 2, ("cluster.yaml:2:1", "remedy: ")),
     Case("nothing in it", written(""), 2, ("cluster.yaml:1:1", "remedy: ")),
-    Case("unknown key", edited("topology:", "topologie:"), 2, ("cluster.yaml:18:9", "topologie", "did you mean 'topology'")),
-    Case("unknown key in all", edited("  vars:\n", "  var:\n"), 2, ("cluster.yaml:3:3", "did you mean 'vars'"), errors=2),
-    Case("duplicate key", edited("        port: 8000", "        port: 8000\n        port: 8001"), 2, ("cluster.yaml:22:9", "port")),
+    Case(
+        "unknown key",
+        edited("topology:", "topologie:"),
+        2,
+        ("cluster.yaml:18:9", "topologie", "did you mean 'topology'"),
+    ),
+    Case(
+        "unknown key in all", edited("  vars:\n", "  var:\n"), 2, ("cluster.yaml:3:3", "did you mean 'vars'"), errors=2
+    ),
+    Case(
+        "duplicate key",
+        edited("        port: 8000", "        port: 8000\n        port: 8001"),
+        2,
+        ("cluster.yaml:22:9", "port"),
+    ),
     Case("wrong type", edited("port: 8000", "port: eight"), 2, ("cluster.yaml:21:15", "port", "remedy: ")),
-    Case("YAML 1.1's yes", edited("port: 8000", "port: 8000\n        expert_parallel: yes"), 2, ("cluster.yaml:22:26", "remedy: ")),
+    Case(
+        "YAML 1.1's yes",
+        edited("port: 8000", "port: 8000\n        expert_parallel: yes"),
+        2,
+        ("cluster.yaml:22:26", "remedy: "),
+    ),
     Case("no hosts", written("all:\n  vars: {}\n"), 2, ("cluster.yaml", "no host", "remedy: ")),
     Case("no cluster", qnext(cluster=None), 2, ("cluster.yaml:", "cluster", "remedy: ")),
-    Case("TP 16", qnext(hardware="atlas-800-a3", serve={"tensor_parallel_size": 16, "data_parallel_size": 2}), 2, ("S", "16", "remedy: "), errors=0),
-    Case("TP x local DP over the devices", qnext(hardware="atlas-800-a3", serve={"tensor_parallel_size": 8, "data_parallel_size": 8}), 2, ("32", "16", "remedy: "), errors=0),
+    Case(
+        "TP 16",
+        qnext(hardware="atlas-800-a3", serve={"tensor_parallel_size": 16, "data_parallel_size": 2}),
+        2,
+        ("S", "16", "remedy: "),
+        errors=0,
+    ),
+    Case(
+        "TP x local DP over the devices",
+        qnext(hardware="atlas-800-a3", serve={"tensor_parallel_size": 8, "data_parallel_size": 8}),
+        2,
+        ("32", "16", "remedy: "),
+        errors=0,
+    ),
     Case("unknown check", qnext(checks={"npu-helth": "off"}), 2, ("npu-helth", "remedy: did you mean")),
-    Case("missing secret", qnext(serve={"api_key": {"env": "QNEXT_NOWHERE"}}), 2, ("QNEXT_NOWHERE", "export QNEXT_NOWHERE")),
-    Case("inventory is not there", lambda nodes: nodes.place / "none.yaml", 2, ("none.yaml", "No such file", "remedy: ")),
+    Case(
+        "missing secret",
+        qnext(serve={"api_key": {"env": "QNEXT_NOWHERE"}}),
+        2,
+        ("QNEXT_NOWHERE", "export QNEXT_NOWHERE"),
+    ),
+    Case(
+        "inventory is not there", lambda nodes: nodes.place / "none.yaml", 2, ("none.yaml", "No such file", "remedy: ")
+    ),
     Case("inventory is a folder", lambda nodes: nodes.place, 2, ("remedy: ",)),
     Case("unknown host in --limit", as_it_is, 2, ("'node7' is no host or group", "remedy: "), ("--limit", "node7")),
     Case("part of a layout", as_it_is, 2, ("--limit node1", "node2", "remedy: "), ("--limit", "node1")),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("case", OFFLINE, ids=str)
@@ -142,24 +178,64 @@ KNOWN = "-o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes
 MODEL = "/data/weights/Qwen3-Next-80B-A3B-Instruct"
 
 ON_NODES = (
-    Case("wrong key", connection(ansible_ssh_private_key_file="{folder}/keys/stranger_ed25519", ansible_ssh_common_args=KNOWN), 4,
-         ("node1", "node2", "did not let user root in", "stranger_ed25519", "remedy")),
-    Case("missing key file", connection(ansible_ssh_private_key_file="{place}/none", ansible_ssh_common_args=KNOWN), 4,
-         ("none", "remedy")),
-    Case("unknown host key", connection(ansible_ssh_common_args="-o UserKnownHostsFile={place}/empty"), 4,
-         ("is not known", "/empty", "ssh-keyscan", "remedy")),
-    Case("changed host key", fault("node2", "ssh/host_key", "changed"), 4, ("node2", "is not the known one", "known_hosts:2", "remedy", "ssh-keygen -R")),
-    Case("sudo refuses", connection(ansible_user="operator", ansible_become=True), 1, ("sudo", "password", "remedy", "NOPASSWD")),
+    Case(
+        "wrong key",
+        connection(ansible_ssh_private_key_file="{folder}/keys/stranger_ed25519", ansible_ssh_common_args=KNOWN),
+        4,
+        ("node1", "node2", "did not let user root in", "stranger_ed25519", "remedy"),
+    ),
+    Case(
+        "missing key file",
+        connection(ansible_ssh_private_key_file="{place}/none", ansible_ssh_common_args=KNOWN),
+        4,
+        ("none", "remedy"),
+    ),
+    Case(
+        "unknown host key",
+        connection(ansible_ssh_common_args="-o UserKnownHostsFile={place}/empty"),
+        4,
+        ("is not known", "/empty", "ssh-keyscan", "remedy"),
+    ),
+    Case(
+        "changed host key",
+        fault("node2", "ssh/host_key", "changed"),
+        4,
+        ("node2", "is not the known one", "known_hosts:2", "remedy", "ssh-keygen -R"),
+    ),
+    Case(
+        "sudo refuses",
+        connection(ansible_user="operator", ansible_become=True),
+        1,
+        ("sudo", "password", "remedy", "NOPASSWD"),
+    ),
     Case("no docker", fault("node2", "docker/missing"), 3, ("node2", "docker", "remedy")),
     Case("docker daemon down", fault("node2", "docker/daemon", "down"), 3, ("node2", "docker", "daemon", "remedy")),
-    Case("port taken", fault("node1", "port/8000", "taken"), 3, ("N18", "node1", "8000", "API", "remedy", "qnext.serve.port")),
+    Case(
+        "port taken",
+        fault("node1", "port/8000", "taken"),
+        3,
+        ("N18", "node1", "8000", "API", "remedy", "qnext.serve.port"),
+    ),
     Case("model folder missing", fault("node2", "weights/missing"), 3, ("node2", MODEL, "remedy")),
-    Case("shard missing", fault("node2", "weights/missing_shard", "7"), 3,
-         ("node2", "model-00007-of-00041.safetensors", "remedy")),
-    Case("shard too short", fault("node2", "weights/short_shard", "7"), 3,
-         ("node2", "model-00007-of-00041.safetensors", "remedy")),
-    Case("no space", fault("node2", "disk/full", install={"image": "quay.io/rehearsal/vllm-cpu:other"}), 3, ("node2", "free", "remedy")),
-)  # fmt: skip
+    Case(
+        "shard missing",
+        fault("node2", "weights/missing_shard", "7"),
+        3,
+        ("node2", "model-00007-of-00041.safetensors", "remedy"),
+    ),
+    Case(
+        "shard too short",
+        fault("node2", "weights/short_shard", "7"),
+        3,
+        ("node2", "model-00007-of-00041.safetensors", "remedy"),
+    ),
+    Case(
+        "no space",
+        fault("node2", "disk/full", install={"image": "quay.io/rehearsal/vllm-cpu:other"}),
+        3,
+        ("node2", "free", "remedy"),
+    ),
+)
 
 
 @pytest.mark.parametrize("case", ON_NODES, ids=str)

@@ -34,7 +34,7 @@ def test_bare_nodes_to_proven_generation_and_back(a3: Practice, program: Program
 
 
 def plan_changes_nothing(nodes: Practice, program: Program) -> list[tuple[str, str]]:
-    """``up --check`` on bare nodes tells the pull, the files and the starts, and leaves no trace. Returns what it tells."""
+    """``up --check`` tells the pull, the files and the starts, and leaves no trace. Returns what it tells."""
     before = nodes.fingerprint()
     plan = program("up", "-i", nodes.inventory, "--check", "--diff")
     assert plan.exit == 0, plan.text
@@ -57,7 +57,7 @@ def rendered_scripts_are_those_on_the_nodes(nodes: Practice, program: Program) -
     out = nodes.place / "scripts"
     rendered = program("render", "-i", nodes.inventory, "--out", out)
     assert rendered.exit == 0, rendered.text
-    assert sorted(path.name for path in out.iterdir()) == ["node0.head.sh", "node1.worker1.sh"]
+    assert sorted(path.name for path in out.glob("*.sh")) == ["node0.head.sh", "node1.worker1.sh"]
     for index, (node, process) in enumerate(HEAD_AND_WORKER):
         own = nodes.files(node)[f"rehearsal/launch/{process}.sh"]
         assert (out / f"node{index}.{process}.sh").read_bytes() == own

@@ -50,20 +50,20 @@ def test_alarm_busy_and_lost_dies_are_named(a2: Practice, program: Program) -> N
     assert (busy["node"], busy["level"]) == ("node1", "fail")
     assert "python3" in busy["summary"] + busy["observed"]
     lost = [f for (node, _), f in found.items() if node == "node2"]
-    assert any("7" in f["observed"] and "8" in f["expected"] for f in lost)
+    assert any("davinci 6 missing: 7 of 8" in f["summary"] for f in lost)
     assert all(f["remedy"] for f in found.values())
 
 
+@pytest.mark.xdist_group("a-hanging-tool")
 def test_a_hanging_npu_smi_costs_its_deadline_and_is_named(a2: Practice, program: Program) -> None:
     a2.fault("node2", "command/npu-smi", "hang")
 
     answer = program("check", "-i", a2.inventory)
 
     assert answer.exit == 3
-    assert answer.seconds < 40
-    told = [line for line in answer.stderr.splitlines() if "npu-smi" in line and "node2" in line]
-    assert told, answer.stderr
-    assert any(word in answer.stderr for word in ("no answer within", "hangs"))
+    assert answer.seconds < 50, "30 s for info, 10 s for the mapping"
+    assert "N04 node2: /usr/local/bin/npu-smi info hangs: no answer within 30 s" in answer.stderr
+    assert len([line for line in answer.stderr.splitlines() if line.startswith("fail ")]) == 1, "told once"
 
 
 def test_tls_switches_that_differ(a2: Practice, program: Program) -> None:
@@ -71,8 +71,9 @@ def test_tls_switches_that_differ(a2: Practice, program: Program) -> None:
 
     answer = program("check", "-i", a2.inventory)
 
-    assert "node2" in finding(answer, "C04") if " C04 " in answer.stderr else "tls" in answer.stderr.lower()
     assert answer.exit == 3
+    assert "TLS" in answer.stderr
+    assert "node2" in answer.stderr
 
 
 def test_a_driver_that_does_not_answer(a2: Practice, program: Program) -> None:

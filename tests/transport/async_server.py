@@ -1,7 +1,8 @@
-"""An SSH server by asyncssh: a second implementation to test against. ``python -m tests.transport.async_server FOLDER KIND``.
+"""An SSH server by asyncssh, a second implementation to test against.
 
-It makes its keys in FOLDER, prints its port, and serves until it is terminated. KIND ``no-session`` gives commands no
-session, hence no process group, of their own, as a careless server may.
+``python -m tests.transport.async_server FOLDER KIND``: it makes its keys in FOLDER, prints its port, and serves until
+it is terminated. KIND ``no-session`` gives commands no session, hence no process group, of their own, as a careless
+server may.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ PASSWORD = "open sesame"
 
 async def serve(folder: Path, *, session: bool) -> None:
     """Listen, and tell where."""
-    import asyncssh; asyncssh.set_debug_level(2)
+    import asyncssh
+
+    asyncssh.set_debug_level(2)
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     host_key = asyncssh.generate_private_key("ssh-ed25519")

@@ -19,7 +19,6 @@ from tests.bench import sshd
 from tests.transport.async_server import USER
 
 
-
 @dataclass(frozen=True)
 class Door:
     """Where a server is, and what opens it."""

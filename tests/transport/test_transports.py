@@ -71,7 +71,7 @@ def test_run_tells_exit_stdout_and_stderr_apart(node: Transport) -> None:
         ("printf no-newline", "no-newline"),
         ("printf 'a\\0b'", "a\0b"),
         ("printf '\\377'", "\ufffd"),
-        ("echo \"it's\" '\"$HOME\"'", 'it\'s "$HOME"\n'),
+        ('echo "it\'s" \'"$HOME"\'', 'it\'s "$HOME"\n'),
         ("echo $#", "0\n"),
         ("echo ${LC_ALL}", "C\n"),
         ("cat", ""),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def birth(pid: int) -> str:
@@ -27,3 +30,12 @@ def become(program: str, argv: list[str], environment: dict[str, str] | None = N
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program, argv, dict(os.environ) if environment is None else environment)
+
+
+def server_pid(folder: Path) -> int:
+    """The process that serves the cluster in ``folder``; 0 where none does."""
+    try:
+        pid, born = (folder / "server.pid").read_text().split()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return 0
+    return int(pid) if alive(int(pid), born) else 0

@@ -1,0 +1,148 @@
+"""The commands that need no node: render, lint, parse, schema, explain."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.program import Program
+
+TABLE = """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.5.1                   Version: 25.5.1                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 0     910B3               | OK            | 93.4        41                0    / 0             |
+| 0                         | 0000:C1:00.0  | 0           0    / 0          3385 / 65536         |
++===========================+===============+====================================================+
++---------------------------+---------------+----------------------------------------------------+
+| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |
++===========================+===============+====================================================+
+| 0       0                 | 4711          | python3                  | 30000                   |
++===========================+===============+====================================================+
+"""
+
+
+def test_render_writes_a_script_a_process(program: Program, inventory: Path, tmp_path: Path) -> None:
+    answer = program("render", "-i", inventory, "--out", tmp_path / "out")
+
+    assert answer.exit == 0, answer.text
+    scripts = sorted((tmp_path / "out").glob("*.sh"))
+    assert [path.name for path in scripts] == ["node0.head.sh", "node1.worker1.sh"]
+    for path in scripts:
+        assert os.access(path, os.X_OK)
+        assert str(path) in answer.stdout
+        assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
+
+
+def test_render_prints_or_gives_json(program: Program, inventory: Path) -> None:
+    printed = program("render", "-i", inventory)
+    given = program("render", "-i", inventory, "--json").json()
+
+    assert [line for line in printed.stdout.splitlines() if line.startswith("# ---- ")] == [
+        "# ---- node0.head.sh",
+        "# ---- node1.worker1.sh",
+    ]
+    assert given["plan"]["head"] == "head"
+    assert given["scripts"]["node0.head.sh"] in printed.stdout
+
+
+def test_render_where_nothing_can_be_written(program: Program, inventory: Path) -> None:
+    answer = program("render", "-i", inventory, "--out", inventory)
+
+    assert answer.exit == 2
+    assert answer.errors == [f"error: {inventory}: File exists"]
+
+
+def test_render_without_addresses(program: Program, inventory: Path) -> None:
+    inventory.write_text(inventory.read_text().replace("192.0.2.1", "atlas-1.example"))
+
+    answer = program("render", "-i", inventory)
+
+    assert answer.exit == 2
+    assert "qnext.data_address" in answer.stderr
+
+
+def test_lint(program: Program, inventory: Path) -> None:
+    good = program("lint", "-i", inventory, "--json")
+    assert (good.exit, good.json()["ok"]) == (0, True)
+
+    inventory.write_text(inventory.read_text().replace("tensor_parallel_size: 4", "tensor_parallel_size: 16"))
+    bad = program("lint", "-i", inventory)
+    assert bad.exit == 2
+    assert bad.stdout.startswith("fail  S")
+    as_json = program("lint", "-i", inventory, "--json")
+    assert (as_json.exit, as_json.json()["ok"]) == (2, False)
+    assert all(f["remedy"] for f in as_json.json()["findings"])
+
+
+def test_parse_a_table(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text(TABLE)
+
+    parsed = program("parse", "npu-smi-info", tmp_path / "out.txt", "--json").json()
+
+    assert [(d["npu"], d["health"], d["hbm_used_mb"]) for d in parsed["dies"]] == [(0, "OK", 3385)]
+    assert [p["pid"] for p in parsed["processes"]] == [4711]
+    assert "health: OK" in program("parse", "npu-smi-info", tmp_path / "out.txt").stdout
+
+
+def test_parse_standard_input() -> None:
+    words = [sys.executable, "-m", "provision", "parse", "npu-smi-info", "-", "--json"]
+
+    done = subprocess.run(words, input=TABLE, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout)["processes"][0]["pid"] == 4711
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["npu-smi-inf", "x"], "no parser 'npu-smi-inf'"),
+        (["npu-smi-info"], "parse needs a file"),
+        (["npu-smi-info", "/nowhere"], "/nowhere: No such file or directory"),
+    ],
+)
+def test_parse_refuses(words: list[str], says: str, program: Program) -> None:
+    answer = program("parse", *words)
+
+    assert answer.exit == 2
+    assert says in answer.stderr
+
+
+def test_parse_lists_its_kinds(program: Program) -> None:
+    kinds = [line.split()[0] for line in program("parse", "--list").stdout.splitlines()]
+
+    assert kinds[0] == "npu-smi-info"
+    assert len(kinds) == len(set(kinds)) > 5
+
+
+def test_schema_is_a_json_schema(program: Program) -> None:
+    import jsonschema
+
+    jsonschema.Draft202012Validator.check_schema(program("schema").json())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["module", "image"], "timeout (default 3600.0)"),
+        (["module", "launch-files"], "arguments: none"),
+        (["check", "npu-health"], "level: fail (qnext.checks.npu_health)"),
+        (["playbook", "down"], "confirm: true"),
+        (["profile", "qwen3-next-80b-a3b-instruct"], "Qwen3-Next"),
+        (["module"], "same_image"),
+        ([], "playbooks:"),
+    ],
+)
+def test_explain(words: list[str], says: str, program: Program) -> None:
+    answer = program("explain", *words)
+
+    assert answer.exit == 0, answer.text
+    assert says in answer.stdout

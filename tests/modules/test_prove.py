@@ -1,0 +1,75 @@
+"""The proof as a playbook's task: what a run ends with, and what a failed proof says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provision.errors import LaunchFailed, ProofFailed
+from provision.evaluate.prove import Proof
+from provision.modules import prove
+from provision.secrets import Secret
+from tests.modules.world import cluster, containers, drive, running, settings
+
+
+def proven(*args: Any, **more: Any) -> Proof:
+    return Proof("Qwen3-Next", "I am\n  Qwen.", 32, 1.0, 1.0)
+
+
+def unproven(*args: Any, **more: Any) -> Proof:
+    raise ProofFailed("1 of 2 engines generated nothing: engine 1", hint="down and up", evidence="counters")
+
+
+def test_a_run_ends_with_endpoint_and_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "prove", proven)
+
+    outcome = drive(prove.run(prove.Args(), running(cluster()))).outcome
+
+    assert outcome.summary == {
+        "endpoint": "http://10.0.0.1:8000",
+        "model": "Qwen3-Next",
+        "ranks": "head on atlas-1, worker1 on atlas-2 (2 engines, all generating)",
+        "answer": "I am Qwen.",
+    }
+    assert outcome.next[0].startswith("curl http://10.0.0.1:8000/v1/chat/completions ")
+    assert "Bearer" not in outcome.next[0]
+
+
+def test_a_key_is_asked_for_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "prove", proven)
+    made = cluster(settings(api_key=Secret.of("sk-of-the-test")))
+
+    (command,) = drive(prove.run(prove.Args(), running(made))).outcome.next
+
+    assert "Bearer YOUR-KEY" in command
+    assert "sk-of" not in command
+
+
+def test_a_failed_proof_keeps_its_hint_where_no_log_tells_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "prove", unproven)
+
+    with pytest.raises(ProofFailed, match="head does not generate: 1 of 2 engines") as caught:
+        drive(prove.run(prove.Args(), running(cluster())))
+
+    assert (caught.value.hint, caught.value.evidence) == ("down and up", "counters")
+
+
+def test_a_failed_proof_names_the_first_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "prove", unproven)
+    made = running(cluster())
+    made.nodes[1].texts = "==> qnext process worker1\nRuntimeError: NPU out of memory. Tried to allocate 2.00 GiB\n"
+
+    with pytest.raises(ProofFailed, match=r"first cause: .*\(first on atlas-2, worker1\)") as caught:
+        drive(prove.run(prove.Args(), made))
+
+    assert caught.value.node == "atlas-2"
+    assert "NPU out of memory" in caught.value.evidence
+
+
+def test_a_process_that_is_gone_needs_no_request() -> None:
+    made = running(cluster())
+    made.nodes[1].facts["containers"] = containers()
+
+    with pytest.raises(LaunchFailed, match="worker1 has no container"):
+        drive(prove.run(prove.Args(), made))

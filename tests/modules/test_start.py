@@ -1,0 +1,104 @@
+"""Starting in waves: the next wave waits until this one has started; a process that ends fails the launch."""
+
+from __future__ import annotations
+
+import pytest
+
+from provision.actions import Call, Run
+from provision.errors import CommandFailed, LaunchFailed
+from provision.facts.network import Listener, PortsValue
+from provision.modules import start
+from provision.results import Result
+from tests.modules.world import cluster, container, containers, drive, running
+
+LISTENS = {"ports": PortsValue((Listener("10.0.0.1", 13389, 1, "vllm"),))}
+
+
+def test_what_runs_is_not_started() -> None:
+    driven = drive(start.run(start.Args(), running(cluster())))
+
+    assert driven.actions == []
+    assert driven.outcome.message == "all run already"
+
+
+def test_bare_nodes_start_wave_by_wave(slept: list[float]) -> None:
+    made = cluster()
+    head, worker = made.nodes
+
+    def perform(action: Run | Call) -> Result:
+        if isinstance(action, Call):
+            return action.do(head if "head" in action.label else worker)
+        name = action.label.removeprefix("start ")
+        (head if name == "head" else worker).facts["containers"] = containers(container(name))
+        return Result(action.label, 0, "")
+
+    head.steps = [{}, {}, LISTENS]
+    driven = drive(start.run(start.Args(), made), perform)
+
+    assert driven.labels == [
+        {"atlas-1": "start head"},
+        {"atlas-1": "head has started"},
+        {"atlas-2": "start worker1"},
+        {"atlas-2": "worker1 has started"},
+    ]
+    assert driven.actions[0].actions["atlas-1"].script == "exec sh /var/lib/qnext/qnext/launch/head.sh\n"
+    assert len(slept) == 2
+    assert driven.outcome.message == "2 started"
+
+
+def test_a_process_that_ends_while_its_wave_is_awaited(slept: list[float]) -> None:
+    made = cluster()
+    head = made.nodes[0]
+    head.facts["containers"] = containers(container("head"))
+    head.steps = [{"containers": containers(container("head", state="exited", exit_code=3))}]
+    head.texts = "==> qnext process head\nValueError: no such model\n"
+    head.facts["containers"] = containers()
+
+    def perform(action: Run | Call) -> object:
+        return _done(action, head)
+
+    with pytest.raises(LaunchFailed, match="head exited with exit status 3; first cause: ") as caught:
+        drive(start.run(start.Args(), made), perform)
+
+    assert caught.value.node == "atlas-1"
+    assert "no such model" in caught.value.evidence
+    assert head.kept == {"head.log": "ValueError: no such model\n"}
+
+
+def test_a_port_that_never_listens(slept: list[float]) -> None:
+    made = cluster()
+    head = made.nodes[0]
+    head.steps = [{"containers": containers(container("head"))}]
+
+    with pytest.raises(LaunchFailed, match="did not hold within 30 s"):
+        drive(start.run(start.Args(timeout=30), made), lambda action: _done(action, head))
+
+    assert 30 < sum(slept) < 32
+    assert max(slept) == start.LOOK_EVERY
+    assert head.shown
+
+
+def test_docker_that_refuses_to_start_is_explained() -> None:
+    refusal = Result("start head", 125, "", 'docker: Error: Conflict. The container name "/x" is already in use.')
+
+    with pytest.raises(CommandFailed) as caught:
+        drive(start.run(start.Args(), cluster()), lambda action: _failure(refusal))
+
+    assert caught.value.hint
+    assert "by hand" not in caught.value.hint, "the catalogue knows this answer"
+
+
+def _done(action: Run | Call, node: object) -> object:
+    """An action's result, or the error that it raises."""
+    try:
+        return action.do(node) if isinstance(action, Call) else Result(action.label, 0, "")  # type: ignore[arg-type]
+    except LaunchFailed as error:
+        return error
+
+
+def _failure(result: Result) -> Exception:
+    try:
+        result.check(hint="run it by hand")
+    except CommandFailed as error:
+        return error
+    raise AssertionError

@@ -1,0 +1,149 @@
+"""The launch of a cluster: declared and observed agree, addresses and devices are found, logs are read by a real sh."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.errors import ConfigError, RemoteError
+from provision.facts.davinci import DavinciValue
+from provision.facts.network import NetworkValue
+from provision.inventory.model import Connection, Host, Inventory
+from provision.results import Result
+from provision.secrets import Secret
+from provision.serve import launch
+from tests.checks.world import FakeCluster
+from tests.checks.world import settings as npu_settings
+from tests.modules.world import Node, cluster, settings
+
+
+def inventory(made: Any, address: str = "10.0.0.{}") -> Inventory:
+    hosts = [
+        Host(n.name, n.index, ("all",), Connection(host=address.format(n.index + 1)), n.settings) for n in made.nodes
+    ]
+    return Inventory("cluster.yaml", tuple(hosts), {})
+
+
+def texts(made: launch.Launch) -> dict[str, str]:
+    return {script.filename: script.text for script in made.scripts}
+
+
+def test_declared_and_observed_are_the_same_to_the_byte() -> None:
+    made = cluster()
+
+    assert texts(launch.declared(inventory(made))) == texts(launch.observed(made))
+
+
+def test_a_part_in_sight_gives_the_same_scripts() -> None:
+    made = cluster()
+    part: Any = FakeCluster(made.nodes[:1])
+
+    assert texts(launch.partly_observed(inventory(made), part)) == texts(launch.observed(made))
+
+
+def test_a_name_is_no_address_among_the_ranks() -> None:
+    with pytest.raises(ConfigError, match="atlas-1: the address of its ranks is not known") as caught:
+        launch.declared(inventory(cluster(), "node{}.example"))
+
+    assert "qnext.data_address" in caught.value.hint
+
+
+def test_a_declared_data_address_counts_more_than_what_is_found() -> None:
+    own = settings().model_copy(update={"data_address": "192.0.2.7", "data_interface": "bond0"})
+    node = cluster(own).nodes[0]
+
+    site = launch.observed_site(node)
+
+    assert (site.address, site.interface) == ("192.0.2.7", "bond0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "address"),
+    [
+        ({}, "10.0.0.1"),
+        ({"ssh_server_address": None}, "10.0.0.1"),
+        ({"ssh_server_address": "203.0.113.9"}, "10.0.0.1"),
+        ({"default_interface": "docker0"}, "10.0.0.1"),
+        ({"ssh_server_address": "203.0.113.9", "default_interface": "docker0"}, "172.17.0.1"),
+    ],
+)
+def test_where_the_address_is_found(changes: dict[str, Any], address: str) -> None:
+    node = cluster().nodes[0]
+    node.facts["network"] = replace(node.facts["network"], **changes)
+
+    assert launch.observed_site(node).address == address
+
+
+def test_no_address_at_all() -> None:
+    node = cluster().nodes[0]
+    node.facts["network"] = NetworkValue()
+
+    with pytest.raises(RemoteError, match="no address for the ranks") as caught:
+        launch.observed_site(node)
+
+    assert caught.value.node == "atlas-1"
+    assert "data_address" in caught.value.hint
+
+
+@pytest.mark.parametrize(("declared", "expected"), [(None, (0, 1, 2)), ((4, 5), (4, 5))])
+def test_devices_are_those_declared_or_found(declared: tuple[int, ...] | None, expected: tuple[int, ...]) -> None:
+    node = cluster(npu_settings(devices=declared)).nodes[0]
+    node.facts["davinci"] = DavinciValue((0, 1, 2), True, True, True)
+
+    assert launch.observed_site(node).devices == expected
+
+
+def test_a_key_is_the_secret_of_the_launch() -> None:
+    made = cluster(settings(api_key=Secret.of("sk-of-the-test")))
+
+    planned = launch.observed(made)
+
+    assert planned.token == "sk-of-the-test"
+    assert planned.secrets == {"VLLM_API_KEY": "sk-of-the-test"}
+    assert "sk-of" not in "".join(texts(planned).values())
+    assert launch.observed(cluster()).token == ""
+
+
+@pytest.mark.parametrize(
+    ("serve", "ports"),
+    [
+        ({"topology": "single", "data_parallel_size": 1, "port": 9000}, {"API": 9000}),
+        ({"topology": "tensor-parallel", "data_parallel_size": 1}, {"API": 8000, "rendezvous": 29501}),
+        ({"data_parallel_rpc_port": 5}, {"API": 8000, "data-parallel handshake": 5}),
+    ],
+)
+def test_ports_of_a_topology(serve: dict[str, Any], ports: dict[str, int]) -> None:
+    assert launch.ports_on(cluster(settings(**serve)).nodes[0]) == ports
+
+
+def test_paths_on_a_node() -> None:
+    assert launch.script_path(settings(), "head") == "/var/lib/qnext/qnext/launch/head.sh"
+
+
+class Shell(Node):
+    """Reads by a real sh, with a docker of the test's."""
+
+    def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
+        path = f"{self.texts}:/usr/bin:/bin"
+        done = subprocess.run(
+            ["sh", "-s"], input=script, capture_output=True, text=True, env={"PATH": path}, check=False
+        )
+        return Result(label, done.returncode, done.stdout, done.stderr)
+
+
+def test_logs_of_every_process(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        "#!/bin/sh\ncase $1 in ps) printf '%s\\n' 'aaa head' 'bbb worker1';; "
+        "logs) [ $4 = aaa ] && { echo out; echo err >&2; } || printf 'no end';; esac\n"
+    )
+    docker.chmod(0o755)
+    node = cluster().nodes[0]
+
+    logs = launch.read_logs(Shell(node.index, node.settings, node.facts, texts=str(tmp_path)))
+
+    assert {name: text.strip() for name, text in logs.items()} == {"head": "out\nerr", "worker1": "no end"}
