@@ -11,8 +11,11 @@ import subprocess
 import sys
 import time
 
+_IGNORED = [f"--ignore=tests/{folder}" for folder in ("real", "scenarios")]
+"""Folders without a pure test: collecting them takes its time."""
+
 TIERS = {
-    "pure": ["-m", "not rehearsal and not real", "-n", "2", "--dist", "worksteal"],
+    "pure": ["-m", "not rehearsal and not real", "-n", "2", "--dist", "worksteal", *_IGNORED],
     "rehearsal": ["-m", "rehearsal and not real", "-n", "3", "--dist", "loadgroup"],
     "real": ["-m", "real", "tests/real", "-p", "no:randomly", "-v"],
 }

@@ -18,6 +18,8 @@ from provision.inventory.model import Connection, Host, Settings
 from provision.results import PlannedResult, Result
 from provision.transport.local import LocalTransport
 
+pytestmark = pytest.mark.rehearsal
+
 
 class Seen:
     def __init__(self) -> None:

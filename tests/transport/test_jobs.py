@@ -17,6 +17,8 @@ from provision.transport import jobs
 from provision.transport.local import LocalTransport
 from tests.transport.servers import host
 
+pytestmark = pytest.mark.rehearsal
+
 
 @pytest.fixture
 def node() -> LocalTransport:

@@ -13,6 +13,8 @@ from provision.secrets import Secret
 from provision.transport.local import LocalTransport
 from tests.transport.servers import host
 
+pytestmark = pytest.mark.rehearsal
+
 PASSWORD = "it's a secret"
 LETS_IN = '[ "$1" = -n ] && shift; [ "$1" = -S ] && shift 3; BECAME=root exec "$@"'
 WANTS_PASSWORD = f"""\

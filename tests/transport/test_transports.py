@@ -17,6 +17,8 @@ from provision.errors import CommandFailed, DeadlineExceeded
 from provision.facts.base import Fact
 from provision.transport.base import Transport
 
+pytestmark = pytest.mark.rehearsal
+
 
 @dataclass(frozen=True, slots=True)
 class Look(Fact[str]):
