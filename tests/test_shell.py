@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.shell import assign, join, quote
@@ -26,7 +26,6 @@ def test_a_word_arrives_as_it_was(word: str) -> None:
     assert through_sh(quote(word)) == [word]
 
 
-@settings(max_examples=25, deadline=None, database=None)
 @given(st.lists(WORDS, min_size=1, max_size=12))
 def test_any_words_arrive_as_they_were(words: list[str]) -> None:
     assert through_sh(join(words)) == words

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provision import yamlio
@@ -86,7 +86,6 @@ def test_what_ansible_reads_alike_is_not(text: str) -> None:
     assert not loads(f"key: {text}").children["key"].ambiguous
 
 
-@settings(max_examples=100, deadline=None, database=None)
 @given(st.text(st.sampled_from("0123456789.:_+-eExobn "), min_size=1, max_size=8).map(str.strip).filter(bool))
 def test_ambiguity_is_what_pyyaml_says(text: str) -> None:
     try:
@@ -247,7 +246,6 @@ def test_values_are_described_in_plain_words() -> None:
 YAML_LIKE = st.text(st.sampled_from("ab01-:?[]{},&*!|>'\"%@`#~<. \n\t\\\u0085é\U0001f600"), max_size=60)
 
 
-@settings(max_examples=200, deadline=None, database=None)
 @given(st.text(max_size=60) | YAML_LIKE)
 @example("? ? ? a")
 @example("!<tag:yaml.org,2002:int> []")
@@ -268,7 +266,6 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, database=None)
 @given(st.dictionaries(st.text(max_size=6), PLAIN, max_size=4))
 def test_what_pyyaml_writes_is_read_back(data: dict[str, object]) -> None:
     text = yaml.safe_dump(data, default_style='"', allow_unicode=True)

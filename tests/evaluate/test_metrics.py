@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.evaluate.metrics import EngineCounters, Sample, engine_counters, samples
@@ -53,7 +53,6 @@ def test_what_is_no_sample_is_left_out(line: str) -> None:
     assert list(samples(line)) == []
 
 
-@settings(database=None)
 @given(st.text())
 def test_no_text_breaks_the_parser(text: str) -> None:
     engine_counters(text)

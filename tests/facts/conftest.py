@@ -11,13 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from provision.facts.base import Fact
 from provision.results import Result
-
-settings.register_profile("tidy", database=None, deadline=None)
-settings.load_profile("tidy")
 
 Look = Callable[..., Any]
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"

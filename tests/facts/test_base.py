@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.facts.base import Fact
@@ -39,7 +39,6 @@ TEXT = st.one_of(
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.name)
-@settings(max_examples=30)
 @given(text=TEXT, exit_status=st.sampled_from([0, 1, 124, 127]), late=st.booleans())
 def test_any_answer_becomes_a_value(fact: Fact[Any], text: str, exit_status: int, late: bool) -> None:
     value = fact.parse(Result(fact.name, exit_status, text, text, timed_out=late))

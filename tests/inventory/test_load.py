@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision import secrets
@@ -333,7 +333,6 @@ GROUP = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, database=None)
 @given(qnext=PARTS, variables=VARIABLES, group=GROUP | JUNK)
 def test_whatever_is_written_loads_or_is_a_config_error(
     qnext: dict[str, Any], variables: dict[str, Any], group: Any, tmp_path_factory: pytest.TempPathFactory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.render.fold import fold, unfold
@@ -45,7 +45,6 @@ NAMES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(NAMES)
 def test_unfold_gives_back_the_names(names: list[str]) -> None:
     again = unfold(fold(names))
@@ -53,7 +52,6 @@ def test_unfold_gives_back_the_names(names: list[str]) -> None:
     assert set(again) == set(names)
 
 
-@settings(max_examples=60, deadline=None)
 @given(NAMES)
 def test_ansible_expands_it_to_the_same(names: list[str]) -> None:
     expand = pytest.importorskip("ansible.plugins.inventory").expand_hostname_range

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.errors import ConfigError, Position
@@ -45,7 +45,6 @@ def test_what_is_joined_to_a_raw_value_is_quoted_again(write: Write) -> None:
     assert render_template(write("{{ (a | raw) ~ b }}"), a="x", b="; rm") == "'x; rm'"
 
 
-@settings(max_examples=25, deadline=None, database=None)
 @given(value=st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1))
 def test_any_value_arrives_in_sh_as_it_was(value: str) -> None:
     script = shell_environment().from_string("printf %s {{ value }}").render(value=value)

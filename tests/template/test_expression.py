@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.errors import ConfigError, Position, Unknown
@@ -230,7 +230,6 @@ def test_no_templates(value: object) -> None:
     assert not is_template(value)
 
 
-@settings(max_examples=200, deadline=None, database=None)
 @given(st.text(st.sampled_from("{}%#|.()[]'\"ab 1+-=\n"), max_size=24))
 def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
     for call in (evaluate, evaluate_expression):

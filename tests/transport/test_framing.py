@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.transport.framing import Answer, Script, frame, new_mark, order, stream_frame
@@ -200,7 +200,6 @@ def test_no_process_is_left_behind(shell: list[str]) -> None:
         assert ends(str(child.pid)), "the watchdog or its sleep lives on"
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
 def test_any_text_survives_quoting(text: str) -> None:
     quoted = "'" + text.replace("'", "'\\''") + "'"
