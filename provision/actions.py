@@ -20,9 +20,10 @@ ANY: None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Run a POSIX-sh script on the node (as root unless ``become`` is false), ended with its process group at ``deadline`` seconds.
+    """Run a POSIX-sh script on the node, as root unless ``become`` is false.
 
-    ``ok_exits`` are the exit statuses that count as success; another one raises ``CommandFailed`` with ``hint``.
+    At ``deadline`` seconds it is ended with its process group. ``ok_exits`` are the exit statuses that count as success;
+    another one raises ``CommandFailed`` with ``hint``.
     """
 
     label: str
@@ -83,7 +84,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Run a long script as a detached remote job; where a job of this ``name`` and ``script`` is under way, attach to it.
+    """Run a long script as a detached remote job; attach to it where one of this ``name`` and ``script`` is under way.
 
     ``progress`` turns the log so far into what the operator sees. ``stdout`` of the result is the log's tail.
     """

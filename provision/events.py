@@ -1,6 +1,6 @@
-"""Everything that happens in a run, as values. Logic emits events; sinks (live, plain, jsonl, run directory) render them.
+"""Everything that happens in a run, as values. Logic emits events; sinks render them: live, plain, jsonl, records.
 
-Times are seconds since the epoch (``at``) or durations in seconds. All texts are redacted by the emitter (``Emitter.emit``).
+Times are seconds since the epoch (``at``) or durations in seconds. All texts are redacted by ``Emitter.emit``.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class PlannedResult:
-    """Stands for the result of an action that is planned, not performed: it is taken to succeed, its output is unknown."""
+    """Stands for the result of an action that is only planned: it is taken to succeed, its output is unknown."""
 
     label: str
 

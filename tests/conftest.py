@@ -1,4 +1,4 @@
-"""How property tests run: few examples on each save, many with ``HYPOTHESIS_PROFILE=thorough``; no files left behind."""
+"""How property tests run: few examples on each save, many with ``HYPOTHESIS_PROFILE=thorough``; no files are left."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
     '''One line that ``explain check`` shows, then the rule and its source.'''
     CODE = "N05"                        # the code of the domain's list
-    LEVEL = "fail"                      # default level; the operator may set another: qnext.checks.<name>: warn|off|fail
+    LEVEL = "fail"                      # the default; an operator may set another: qnext.checks.<name>: warn|off|fail
     SCOPE = "node"                      # static: no node touched; node: one node; cluster: compares nodes
     def applies(settings): ...          # whether it has anything to say on such a cluster
     def facts(settings): ...            # not for static checks

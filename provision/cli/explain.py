@@ -73,7 +73,8 @@ def _check(name: str) -> str:
     from provision import registry
 
     spec = registry.check(name)
-    return f"{inspect.cleandoc(spec.doc)}\n\ncode: {spec.code}\nlevel: {spec.level} (qnext.checks.{spec.name})\nscope: {spec.scope}"
+    level = f"level: {spec.level} (qnext.checks.{spec.name})"
+    return "\n".join([inspect.cleandoc(spec.doc), "", f"code: {spec.code}", level, f"scope: {spec.scope}"])
 
 
 def _playbook(name: str) -> str:

@@ -125,7 +125,8 @@ def _sentence(found: ClusterStatus) -> str:
         return f"not compared with the inventory: {found.problem}"
     running = sum(p.state == "running" for p in found.processes)
     state = "up" if found.up else "not up as declared"
-    return f"{found.cluster}: {state}; {running} of {len(found.processes)} processes run; {found.served_name} at {found.endpoint}"
+    count = f"{running} of {len(found.processes)} processes run"
+    return f"{found.cluster}: {state}; {count}; {found.served_name} at {found.endpoint}"
 
 
 def age(seconds: float | None) -> str:

@@ -22,7 +22,8 @@ class ProcessStatus:
     """One process on one node.
 
     ``state``: docker's word, missing, or unknown where the node can't be reached. ``health``: generating is not asked
-    here; "answers" is what /health says of an API process, "-" where none is served. ``age`` in seconds since start. ``drift``: how it differs from the inventory.
+    here; "answers" is what /health says of an API process, "-" where none is served. ``age`` in seconds since its
+    start. ``drift``: how it differs from the inventory.
     """
 
     node: str

@@ -1,7 +1,7 @@
 """The launch files on a node, whatever their names: what was prepared there, by whom ever.
 
-Files of secrets (``*.env``) never leave the node, not even encoded: only the beginning of their SHA-256 does, and whether
-a container was started with what they hold is compared there.
+Files of secrets (``*.env``) never leave the node, not even encoded: only the beginning of their SHA-256 does, and
+whether a container was started with what they hold is compared there.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class StaleSecrets(Fact[StaleSecretsValue]):
 docker ps -a --filter {label} --format '{{{{.ID}}}} {{{{.Label "qnext.process"}}}}' | while read -r id process; do
   file={quote(self.folder)}/$process.env
   [ -f "$file" ] || continue
-  docker inspect --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' "$id" | grep -qxFf "$file" || echo "$process"
+  docker inspect --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' "$id" |
+    grep -qxFf "$file" || echo "$process"
 done
 """
 

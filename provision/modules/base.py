@@ -36,8 +36,8 @@ class ModuleArgs(BaseModel):
 class Outcome:
     """What a module found or did, in a sentence; ``data`` is what ``register`` keeps.
 
-    ``findings`` are shown one by one; one of level fail fails the task, on the node it names. ``summary`` and ``next`` go
-    into the run's last words: result lines (endpoint, model) and commands to type.
+    ``findings`` are shown one by one; one of level fail fails the task, on the node it names. ``summary`` and ``next``
+    go into the run's last words: result lines (endpoint, model) and commands to type.
     """
 
     message: str = ""

@@ -1,4 +1,4 @@
-"""Prove that nothing of the cluster is left: containers, processes, ports, NPU memory, files. What can't be proven is said."""
+"""Prove that nothing of the cluster is left: no container, port, NPU memory or file; what can't be proven is said."""
 
 from __future__ import annotations
 

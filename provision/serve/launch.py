@@ -32,7 +32,7 @@ KEPT_LINES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """``scripts`` in the plan's order. ``secrets`` are variables for the 0600 file that a script reads, where it does."""
+    """``scripts`` in the plan's order. ``secrets`` are variables for the 0600 file that a script may read."""
 
     plan: LaunchPlan
     scripts: tuple[Script, ...]
