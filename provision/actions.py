@@ -22,7 +22,7 @@ ANY: None = None
 class Run:
     """Run a POSIX-sh script on the node, as root unless ``become`` is false.
 
-    At ``deadline`` seconds it is ended with its process group. ``ok_exits`` are the exit statuses that count as success;
+    At ``deadline`` seconds it is ended with its process group. ``ok_exits`` are exit statuses that count as success;
     another one raises ``CommandFailed`` with ``hint``.
     """
 

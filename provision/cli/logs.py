@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -84,8 +85,9 @@ def command(
         prefix = logs.prefixes(found)
         colour = {key: COLOURS[i % len(COLOURS)] for i, key in enumerate(prefix)}
         stream = logs.followed if follow else logs.printed
-        for line in stream(found, since=since, tail=tail):
-            key = (line.node, line.process)
-            text = f"[{line.text}]" if line.note else f"{line.time} {line.text}" if timestamps else line.text
-            click.echo(click.style(prefix[key], fg=colour[key]) + " | " + redact(text))
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how following ends
+            for line in stream(found, since=since, tail=tail):
+                key = (line.node, line.process)
+                text = f"[{line.text}]" if line.note else f"{line.time} {line.text}" if timestamps else line.text
+                click.echo(click.style(prefix[key], fg=colour[key]) + " | " + redact(text))
         return look.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _watch(look: Look, seconds: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(auto_refresh=False, screen=True) as live:
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False, screen=True) as live:
         while True:
             found = _observe(look)
             stamp = Text(f"every {seconds:g} s, Ctrl-C ends", style="dim")

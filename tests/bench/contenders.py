@@ -45,7 +45,9 @@ def main() -> None:
 # ---- the bare script, tuned: what can be had at all
 
 
-def _bare(script: str) -> Callable[[dict[str, object]], None]:
+def _bare(script: str = "", *, files: str = "") -> Callable[[dict[str, object]], None]:
+    """``files``: the beginning of the names of files, one for each address, to run instead of ``script``."""
+
     def run(described: dict[str, object]) -> None:
         import socket
 
@@ -72,7 +74,8 @@ def _bare(script: str) -> Callable[[dict[str, object]], None]:
             transport.auth_publickey(str(described["user"]), key)
             channel = transport.open_session()
             channel.exec_command("exec sh -s")
-            channel.sendall(script.encode())
+            text = (Path(str(described["folder"])) / f"{files}-{address}.sh").read_text() if files else script
+            channel.sendall(text.encode())
             channel.shutdown_write()
             answer = b""
             while data := channel.recv(1 << 20):
@@ -164,6 +167,8 @@ CONTENDERS: dict[str, Callable[[dict[str, object]], dict[str, object] | None]] =
         "export LC_ALL=C\n" + "".join(f"echo =={n}==; {c}\n" for n, c in enumerate(FACTS)) + "exit 0\n"
     ),
     "ours-facts": _ours_facts,
+    "bare-check": _bare(files="check"),
+    "bare-up": _bare(files="up"),
 }
 
 if __name__ == "__main__":

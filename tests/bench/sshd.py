@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,12 +44,17 @@ def available() -> str | None:
 
 
 @contextmanager
-def running(folder: Path, nodes: int, *, options: str = "") -> Iterator[Server]:
-    """Run sshd for the present user with keys of its own. ``options``: more lines of sshd_config."""
+def running(
+    folder: Path, nodes: int, *, options: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run sshd for the present user with keys of its own.
+
+    ``options``: more lines of sshd_config; ``environment``: variables of every session (HOME is set already).
+    """
     sshd = available()
     assert sshd, "no sshd here: apt-get install openssh-server"
     server = Server(_free_port(), folder, _addresses(nodes), getpass.getuser())
-    _write_files(server, options)
+    _write_files(server, options, environment or {})
     process = subprocess.Popen(
         [sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], stdin=subprocess.DEVNULL
     )
@@ -62,7 +67,7 @@ def running(folder: Path, nodes: int, *, options: str = "") -> Iterator[Server]:
         process.wait(timeout=10)
 
 
-def _write_files(server: Server, options: str) -> None:
+def _write_files(server: Server, options: str, environment: Mapping[str, str]) -> None:
     folder = server.folder
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
@@ -72,10 +77,11 @@ def _write_files(server: Server, options: str) -> None:
     host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
     lines = [f"[{address}]:{server.port} {host_key}\n" for address in server.addresses]
     server.known_hosts.write_text("".join(lines))
+    variables = " ".join(f"{name}={value}" for name, value in {"HOME": str(home), **environment}.items())
     (folder / "sshd_config").write_text(
         f"Port {server.port}\nListenAddress 0.0.0.0\nHostKey {folder}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
-        f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 2000\nSetEnv HOME={home}\n"
+        f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 2000\nSetEnv {variables}\n"
         f"Subsystem sftp internal-sftp\n{options}"
     )
     if server.user == "root":
