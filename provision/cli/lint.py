@@ -34,8 +34,11 @@ def command(inventory_path: Path, as_json: bool) -> int:
     findings = run_static(inventory)
     failed = any(f.level == "fail" for f in findings)
     if as_json:
-        print_json({"ok": not failed, "findings": [as_data(f) for f in findings]})
+        warnings = list(inventory.warnings)
+        print_json({"ok": not failed, "findings": [as_data(f) for f in findings], "warnings": warnings})
         return 2 if failed else 0
+    for warning in inventory.warnings:
+        click.echo(f"warn  {warning}")
     for finding in findings:
         click.echo(f"{finding.level:4}  {finding.code}  {finding.summary}\n      remedy: {finding.remedy}")
     hosts = len(inventory.hosts)

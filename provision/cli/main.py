@@ -109,6 +109,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: runs a command; every error ends as one clear message and its exit status."""
+    _replace_closed_streams()
     try:
         exit_with(cli.main(prog_name="qnext-provision", standalone_mode=False))
     except click.exceptions.Exit as error:
@@ -129,3 +130,10 @@ def main() -> None:
         traceback.print_exc()
         click.echo("error: this is a defect of qnext-provision; please report it with the lines above", err=True)
         sys.exit(1)
+
+
+def _replace_closed_streams() -> None:
+    """Python has None for a standard stream that the caller closed (``2>&-``): what is written there is for nobody."""
+    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_WRONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode, closefd=False))

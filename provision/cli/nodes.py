@@ -50,6 +50,8 @@ def looking(inventory_path: Path, limit: str | None, forks: int, verbose: int) -
     from provision.transport.pool import Pool
 
     inventory, hosts = load_hosts(inventory_path, limit)
+    for warning in inventory.warnings:
+        click.echo(f"note: {warning}", err=True)
     stop = threading.Event()
     quiet = sink("plain", stdout=sys.stdout, stderr=sys.stderr, verbose=verbose) if verbose else None
     with Emitter([quiet] if quiet else []) as emitter, Pool(hosts, max_connects=forks) as pool:

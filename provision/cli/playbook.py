@@ -38,12 +38,14 @@ def playbook_command(path: Path) -> click.Command:
         return _run(header, **options)
 
     command = click.Command(header.name, callback=run, help=_help(header), short_help=header.summary)
-    command.params = [*_shared(), *(_param(p) for p in header.params)]
-    if header.confirm:
-        command.params.append(
-            click.Option(["--yes"], is_flag=True, help="Do not ask for the cluster's name to be typed.")
-        )
+    command.params = [*_shared(), *(_param(p) for p in header.params), _yes(asks=header.confirm)]
     return command
+
+
+def _yes(*, asks: bool) -> click.Option:
+    """Every playbook takes ``--yes``, so that a script need not know which of them ask."""
+    text = "Do not ask for the cluster's name to be typed."
+    return click.Option(["--yes"], is_flag=True, help=text, hidden=not asks)
 
 
 def _help(header: Header) -> str:
@@ -101,7 +103,7 @@ def _run(
     as_json: bool,
     forks: int,
     verbose: int,
-    yes: bool = False,
+    yes: bool,
     **given: Any,
 ) -> int:
     from provision.cli.options import load_hosts
