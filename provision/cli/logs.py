@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+import json
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -51,6 +53,7 @@ def _like(form: re.Pattern[str], example: str) -> Callable[[click.Context, click
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
 @click.option("--process", "processes", multiple=True, help="Only this process (head, worker1, …); may be repeated.")
 @click.option("--timestamps", is_flag=True, help="Show docker's time of each line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: time, node, process, text, note.")
 def command(
     inventory_path: Path,
     limit: str | None,
@@ -62,6 +65,7 @@ def command(
     nodes: tuple[str, ...],
     processes: tuple[str, ...],
     timestamps: bool,
+    as_json: bool,
 ) -> int:
     """Print the logs of every process of the cluster, merged by time; or follow them.
 
@@ -87,6 +91,9 @@ def command(
         stream = logs.followed if follow else logs.printed
         with suppress(KeyboardInterrupt):  # Ctrl-C is how following ends
             for line in stream(found, since=since, tail=tail):
+                if as_json:
+                    click.echo(redact(json.dumps(asdict(line), ensure_ascii=False)))
+                    continue
                 key = (line.node, line.process)
                 text = f"[{line.text}]" if line.note else f"{line.time} {line.text}" if timestamps else line.text
                 click.echo(click.style(prefix[key], fg=colour[key]) + " | " + redact(text))
