@@ -68,6 +68,7 @@ def check(name: str, *, where: Position | None = None) -> CheckSpec:
     return _check_spec(name.replace("-", "_"), load("checks", name, where=where))
 
 
+@cache
 def checks() -> tuple[CheckSpec, ...]:
     """All checks, in the order of their codes."""
     return tuple(sorted((check(name) for name in names("checks")), key=lambda spec: (spec.code, spec.name)))

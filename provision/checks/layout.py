@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from provision.accel.protocol import accelerator
 from provision.checks.base import Finding
+from provision.errors import ConfigError
 from provision.inventory.model import Host, Inventory
 from provision.serve.lint import lint
-from provision.serve.plan import Site
+from provision.serve.plan import Site, Violation
 
 CODE = "S00"
 LEVEL = "fail"
@@ -20,13 +21,21 @@ SCOPE = "static"
 
 
 def run(inventory: Inventory) -> Iterable[Finding]:
-    for violation in lint([(_site(host), host.settings) for host in inventory.hosts]):
+    for violation in _violations(inventory):
         yield Finding(
             f"{violation.reason} [{violation.source}]",
             violation.remedy,
             code=violation.code,
             level=violation.severity,
         )
+
+
+def _violations(inventory: Inventory) -> tuple[Violation, ...]:
+    try:
+        return lint([(_site(host), host.settings) for host in inventory.hosts])
+    except ConfigError as unknown_profile:
+        unknown_profile.where = inventory.where(inventory.hosts[0].name, ("model", "profile"))
+        raise
 
 
 def _site(host: Host) -> Site:

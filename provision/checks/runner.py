@@ -15,7 +15,7 @@ from provision.checks.base import CheckScope, CheckSpec, Finding, Level
 from provision.checks.support import CannotTell, Skip
 from provision.errors import ConfigError, Interrupted, RemoteError, Unknown, Unreachable
 from provision.facts.base import Fact
-from provision.inventory.model import Inventory, Settings
+from provision.inventory.model import Host, Inventory, Settings
 from provision.node import Cluster, Node
 from provision.transport.base import same_probe
 
@@ -52,11 +52,20 @@ def required_facts(settings: Settings) -> tuple[Fact[object], ...]:
 def run_static(inventory: Inventory) -> tuple[Finding, ...]:
     """What is known to be wrong before a node is touched, the worst first. Raises ``ConfigError`` as above."""
     for host in inventory.hosts:
-        _levels(host.settings)
+        _refuse_unknown_names(host, inventory)
     levels = _levels(inventory.settings)
     findings = [_filled(finding, spec, levels, "") for spec in _specs("static") for finding in spec.run(inventory)]
     shown = [finding for finding in findings if finding.level != "off"]
     return tuple(sorted(shown, key=lambda finding: -_STRICTNESS.index(finding.level)))
+
+
+def _refuse_unknown_names(host: Host, inventory: Inventory) -> None:
+    for key in host.settings.checks:
+        try:
+            _word(key)
+        except ConfigError as error:
+            error.where = inventory.where(host.name, ("checks", key), key=True)
+            raise
 
 
 def run_node(node: Node) -> tuple[CheckOutcome, ...]:
@@ -182,14 +191,15 @@ def _specs(scope: CheckScope) -> list[CheckSpec]:
 
 def _levels(settings: Settings) -> dict[str, Level]:
     """The operator's levels by name and by code in lower case."""
+    return {_word(key): level for key, level in settings.checks.items()}
+
+
+def _word(key: str) -> str:
+    """A key of ``qnext.checks`` as ``_level`` looks for it. Raises ``ConfigError`` for an unknown one."""
+    word = key.replace("-", "_").lower()
     names = {spec.name for spec in registry.checks()}
     codes = {spec.code.lower() for spec in registry.checks()} | {code.lower() for code in LAYOUT_CODES}
-    levels: dict[str, Level] = {}
-    for key, level in settings.checks.items():
-        word = key.replace("-", "_").lower()
-        if word not in names | codes:
-            raise ConfigError(
-                f"qnext.checks: no check is named {key!r}", hint=registry.did_you_mean(word, names | codes)
-            )
-        levels[word] = level
-    return levels
+    if word not in names | codes:
+        hint = registry.did_you_mean(word, names | codes)
+        raise ConfigError(f"qnext.checks: no check is named {key!r}", hint=hint)
+    return word

@@ -136,4 +136,4 @@ def _replace_closed_streams() -> None:
     """Python has None for a standard stream that the caller closed (``2>&-``): what is written there is for nobody."""
     for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_WRONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.open(os.devnull, flags), mode, closefd=False))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, closefd=False))

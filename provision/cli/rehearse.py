@@ -64,7 +64,7 @@ def up(folder: Path, nodes: int, hardware: str, port: int) -> None:
       qnext-provision rehearse up --nodes 4 --hardware a2
     """
     info = _module("cluster").up(folder, nodes, hardware, port=port)
-    click.echo(f"{len(info.nodes)} nodes accept connections: {', '.join(info.nodes)}")
+    click.echo(f"accepting connections: {', '.join(info.nodes)}")
     click.echo(f"inventory: {_shown(info.inventory)}")
     click.echo(f"next: {_command('up', '-i', _shown(info.inventory))}")
 
@@ -151,7 +151,7 @@ def try_(folder: Path, nodes: int, hardware: str, port: int) -> int:
     """
     info = _module("cluster").up(folder, nodes, hardware, port=port)
     inventory = _shown(info.inventory)
-    click.echo(f"{len(info.nodes)} practice nodes accept connections; now: {_command('up', '-i', inventory)}\n")
+    click.echo(f"accepting connections: {', '.join(info.nodes)}; now: {_command('up', '-i', inventory)}\n")
     status = subprocess.run([sys.executable, "-m", "provision", "up", "-i", inventory], check=False).returncode
     if status == 0:
         click.echo("\nNext:")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from provision.evaluate.status import ClusterStatus
 
+_WIDEST = 10_000
+
 
 @click.command("status", short_help="Show every process of the cluster as it is: state, age, health, image, drift.")
 @node_options
@@ -75,12 +77,21 @@ def _data(look: Look, found: ClusterStatus | None) -> object:
 
 
 def _print(look: Look, found: ClusterStatus | None) -> None:
-    from rich.console import Console
-
     if found:
-        Console(soft_wrap=False).print(_table(found))
+        show(_table(found))
         click.echo(_sentence(found))
     look.tell_unreachable()
+
+
+def show(table: Table) -> None:
+    """Print a table: a row is a line where it can be, in a pipe always; no cell but the last is ever cut or folded."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    needs = Measurement.get(console, console.options.update(width=_WIDEST), table)
+    console.width = max(console.width, needs.minimum) if console.is_terminal else needs.maximum
+    console.print(table)
 
 
 def _watch(look: Look, seconds: float) -> None:
@@ -92,17 +103,20 @@ def _watch(look: Look, seconds: float) -> None:
         while True:
             found = _observe(look)
             stamp = Text(f"every {seconds:g} s, Ctrl-C ends", style="dim")
-            live.update(Group(_table(found), Text(_sentence(found)), stamp) if found else stamp, refresh=True)
+            shown = Group(_table(found, foldable=True), Text(_sentence(found)), stamp) if found else stamp
+            live.update(shown, refresh=True)
             clock.sleep(seconds)
 
 
-def _table(found: ClusterStatus) -> Table:
+def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
+    """``foldable``: narrow cells rather than lose columns."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("node", "process", "state", "age", "health", "devices", "image", "drift"):
-        table.add_column(column, overflow="fold")
+    for column in ("node", "process", "state", "age", "health", "devices", "image"):
+        table.add_column(column, no_wrap=not foldable, overflow="fold")
+    table.add_column("drift", overflow="fold")
     for p in found.processes:
         state = p.state if p.exit_code is None else f"{p.state} ({p.exit_code})"
         good = p.state == "running" and not p.drift and p.health != "dead"

@@ -116,7 +116,15 @@ def _item(task: Task, subject: Subject, drive: Drive) -> StepResult:
 def _attempt(task: Task, args: ModuleArgs, subject: Subject, drive: Drive) -> StepResult:
     started = clock.monotonic()
     outcome = drive(task, args, subject)
-    return ended(outcome, subject.changed, clock.monotonic() - started, subject.node)
+    result = ended(outcome, subject.changed, clock.monotonic() - started, subject.node)
+    return _as_planned(result) if subject.context.planning else result
+
+
+def _as_planned(result: StepResult) -> StepResult:
+    """A module tells what was done, which a plan has not: it says how much would be."""
+    if result.status != "changed":
+        return result
+    return replace(result, message=f"{result.changed} action{'s' * (result.changed != 1)} planned")
 
 
 def _good(task: Task, result: StepResult, subject: Subject) -> bool:

@@ -73,6 +73,7 @@ class _Loading:
             groups=self._groups_without_left_out(hosts),
             digest=digest(hosts),
             warnings=tuple(dict.fromkeys((*suspicions(self._structure), *self._warnings))),
+            written=self._qnext,
         )
 
     def _hosts(self) -> tuple[Host, ...]:

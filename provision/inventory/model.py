@@ -6,14 +6,16 @@ JSON Schema is generated from these models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from provision.errors import Position
 from provision.secrets import Secret
+from provision.yamlio import Node
 
 Hardware = Literal["atlas-800-a2", "atlas-800-a3", "cpu"]
 Topology = Literal["single", "tensor-parallel", "data-parallel"]
@@ -170,7 +172,8 @@ class Inventory:
     """A loaded, validated inventory; ``hosts`` in inventory order, as Ansible lists them.
 
     ``groups`` names the hosts of every group, ``all`` and ``ungrouped`` included. ``digest`` is the SHA-256 of all that
-    was resolved, without secrets. ``warnings`` are for the operator to see before anything is done.
+    was resolved, without secrets. ``warnings`` are for the operator to see before anything is done. ``written`` is the
+    ``qnext`` of each host as its files have it, which knows the places.
     """
 
     path: str
@@ -178,8 +181,13 @@ class Inventory:
     groups: Mapping[str, tuple[str, ...]]
     digest: str = ""
     warnings: tuple[str, ...] = ()
+    written: Mapping[str, Node] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def settings(self) -> Settings:
         """The first host's settings: for what is the same on all."""
         return self.hosts[0].settings
+
+    def where(self, host: str, path: Sequence[str], *, key: bool = False) -> Position | None:
+        """The place of a host's value (or key) at ``path`` below ``qnext``, for errors found after loading."""
+        return self.written[host].where(path, key=key) if host in self.written else None

@@ -36,7 +36,8 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         yield On({name: actions.pop(0) for name, actions in steps.items() if actions})
     for warning in planned.plan.warnings:
         cluster.nodes[0].keep("layout-warnings.txt", warning + "\n")
-    return Outcome(f"{len(planned.scripts)} launch scripts in place")
+    count = len(planned.scripts)
+    return Outcome(f"{count} launch script{'s' * (count != 1)} in place")
 
 
 def _changes(node: Node, planned: Launch) -> Iterable[Action]:

@@ -96,7 +96,7 @@ def _await(process: Process, wave: Wave, timeout: float, cluster: Cluster) -> Ca
             node.progress(JobProgress(None, f"{process.name}: waiting until {wave.started}"))
             clock.sleep(min(LOOK_EVERY, 0.2 + waited / 2))
 
-    return Call(label=f"{process.name} has started", do=do, affects=frozenset())
+    return Call(label=f"wait until {process.name} has started", do=do, affects=frozenset())
 
 
 def _started(node: Node, process: Process, wave: Wave, cluster: Cluster) -> bool:

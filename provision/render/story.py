@@ -221,7 +221,8 @@ class Story:
             if status == "skipped" and not self._verbose:
                 continue
             text = ": ".join(part for part in (task.task, _where(nodes, task.nodes), _one_line(message)) if part)
-            yield Line(status, f"{status:<{_COLUMN}}{text} ({duration(seconds)})")
+            word = "planned" if self._planning and status == "changed" else status
+            yield Line(status, f"{word:<{_COLUMN}}{text} ({duration(seconds)})")
             if status in (*_BAD, "warned"):
                 yield from ([_remedy(hint)] if hint and not told.intersection(nodes) else [])
                 yield from _evidence(task, nodes)

@@ -172,4 +172,4 @@ def _extended(document: yamlio.Node) -> dict[str, object]:
 
 def _hint(name: str) -> str:
     close = did_you_mean(name, profile_names())
-    return f"{close} null (or no profile) serves any model with the general rules only"
+    return f"{close}; null (or no profile) serves any model with the general rules only"

@@ -24,6 +24,7 @@ HANDSHAKE_MINUTES = 5
 """How long a data-parallel worker waits for the head; fixed in vLLM [vllm v1/engine/core.py]."""
 
 _DIGEST_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)[0-9a-f]{16}( \\)$")
+_BLANK_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)( \\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,14 @@ def render_script(
     made = recipe or accelerator(settings.hardware).recipe(process.devices)
     folder = f"{settings.state_dir}/{settings.cluster}/launch"
     secrets = f"{folder}/{process.name}.env" if settings.serve.api_key and not process.headless else ""
-    context = _context(plan, process, settings, made, secrets)
-    digest = _digest(_render(context, digest=""))
+    blank = _render(_context(plan, process, settings, made, secrets))
+    digest = _digest(blank)
     return Script(
         node_index=process.node_index,
         node=process.node,
         process=process.name,
         filename=f"node{process.node_index}.{process.name}.sh",
-        text=_render(context, digest=digest),
+        text=_BLANK_LABEL.sub(rf"\g<1>{digest}\2", blank, count=1),
         digest=digest,
         container=container_name(plan.cluster, process.name),
         path=f"{folder}/{process.name}.sh",
@@ -243,8 +244,9 @@ def _header(plan: LaunchPlan, process: Process, secrets: str) -> Iterator[str]:
 
 
 def _order(plan: LaunchPlan) -> Iterator[str]:
+    homes = {process.name: process.node for process in plan.processes}
     for number, wave in enumerate(plan.waves, start=1):
-        where = ", ".join(f"{name} on {plan.process(name).node}" for name in wave.processes)
+        where = ", ".join(f"{name} on {homes[name]}" for name in wave.processes)
         last = number == len(plan.waves)
         yield f"  {number}. {where}" + (
             "" if last else f"; go on when {_started(plan, wave.processes[0], wave.started)}"
@@ -266,14 +268,15 @@ def _ready(plan: LaunchPlan) -> Iterator[str]:
 
 
 def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
-def _render(context: Mapping[str, object], *, digest: str) -> str:
+def _render(context: Mapping[str, object]) -> str:
+    """The script with its digest's label left blank: the digest is taken over this."""
     from provision.template.environment import render_template
 
     try:
-        return render_template(TEMPLATE, **context, digest=digest)
+        return render_template(TEMPLATE, **context, digest="")
     except ValueError as error:
         raise ConfigError(f"launch script: {error}") from error
 

@@ -1,8 +1,9 @@
 """Nodes on which everything is as the inventory declares it, so that ``up`` has nothing to do.
 
-The nodes share one machine: each has its own state folder with the launch script that ``render`` gives, and a
-stand-in for ``docker`` (``docker.sh``) that answers by the address at which the node was reached. Looking costs what it
-costs on a node, except that a real ``docker`` client would add about 20 ms of the node's CPU to each question.
+The nodes share one machine, and one inventory has one ``state_dir``: a session begins in the folder of the node at
+whose address it arrived, and the state folder is ``/proc/self/cwd``. There lies the launch script that ``render``
+gives. A stand-in for ``docker`` (``docker.sh``) answers by the address at which the node was reached. Looking costs
+what it costs on a node, except that a real ``docker`` client would add some 20 ms of the node's CPU to each question.
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ class Process:
         return hashlib.sha256(self.node.encode()).hexdigest()
 
 
+STATE = "/proc/self/cwd"
+
+
+def begin(folder: Path) -> str:
+    """Lines of sshd_config: a session begins in its node's folder, and then does what it was asked to do."""
+    address = "connection=${SSH_CONNECTION% *}; cd " + f"{folder}/nodes/" + "${connection##* }"
+    return f'ForceCommand {address} && eval "$SSH_ORIGINAL_COMMAND"\n'
+
+
 def session(folder: Path) -> dict[str, str]:
     """The environment of a session on these nodes: our ``docker`` is the first that is found."""
     return {"PATH": f"{folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -69,7 +79,7 @@ def prepare(server: Server, port: int, environment: Mapping[str, str]) -> None:
     (folder / "bin" / "docker").chmod(0o755)
     for process in _render(server, environment):
         _write_docker(folder / "docker" / process.address, process)
-        launch = folder / "state" / process.node / CLUSTER / "launch"
+        launch = folder / "nodes" / process.address / CLUSTER / "launch"
         launch.mkdir(parents=True)
         (launch / f"{process.name}.sh").write_text(process.script)
         (launch / f"{process.name}.sh").chmod(0o755)
@@ -80,8 +90,7 @@ def prepare(server: Server, port: int, environment: Mapping[str, str]) -> None:
 def _inventory(server: Server, port: int) -> str:
     count = len(server.addresses)
     hosts = "".join(
-        f"    n{index:03}:\n      ansible_host: {address}\n"
-        f"      qnext: {{data_address: {address}, state_dir: {server.folder}/state/n{index:03}}}\n"
+        f"    n{index:03}:\n      ansible_host: {address}\n      qnext: {{data_address: {address}}}\n"
         for index, address in enumerate(server.addresses)
     )
     return f"""\
@@ -94,6 +103,7 @@ all:
     qnext:
       cluster: {CLUSTER}
       hardware: cpu
+      state_dir: {STATE}
       install: {{image: "{IMAGE}"}}
       model: {{path: {server.folder}/model, served_name: {SERVED}}}
       serve: {{topology: data-parallel, data_parallel_size: {count}, port: {port}}}

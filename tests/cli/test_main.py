@@ -94,3 +94,13 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_defect(closed: str, inventory: Path) -> None:
+    command = f'"$0" -m provision down -i "$1" --limit nobody {closed}'
+
+    done = subprocess.run(["sh", "-c", command, sys.executable, inventory], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr

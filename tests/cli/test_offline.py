@@ -83,6 +83,42 @@ def test_lint(program: Program, inventory: Path) -> None:
     assert all(f["remedy"] for f in as_json.json()["findings"])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "cluster: qnext-test",
+            "cluster: qnext-test\n      checks: {npu_helth: warn}",
+            ":5:16: qnext.checks: no check is",
+        ),
+        (
+            "profile: qwen3-next-80b-a3b-instruct",
+            "profile: qwen4",
+            ":7:24: model.profile: no profile is called 'qwen4'",
+        ),
+    ],
+)
+def test_lint_names_the_place_of_an_unknown_name(
+    old: str, new: str, says: str, program: Program, inventory: Path
+) -> None:
+    inventory.write_text(inventory.read_text().replace(old, new))
+
+    answer = program("lint", "-i", inventory)
+
+    assert answer.exit == 2
+    assert says in answer.stderr
+
+
+def test_lint_shows_what_is_suspicious(program: Program, inventory: Path) -> None:
+    inventory.write_text(inventory.read_text().replace("192.0.2.2", "192.0.2.1"))
+
+    answer = program("lint", "-i", inventory)
+
+    assert answer.exit == 0
+    assert "'atlas-1' and 'atlas-2' are both reached as 192.0.2.1" in answer.stdout
+    assert len(program("lint", "-i", inventory, "--json").json()["warnings"]) == 1
+
+
 def test_parse_a_table(program: Program, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text(TABLE)
 

@@ -31,7 +31,7 @@ def test_params_become_options(tmp_path: Path) -> None:
     options = {option: p for p in command.params for option in [*p.opts, *p.secondary_opts]}
     assert options["--must-have"].required
     assert "--no-quick" in options
-    assert "--yes" not in options
+    assert options["--yes"].hidden
     assert options["--names"].multiple
     assert {"-i", "--limit", "--check", "--diff", "--tags", "--json", "-o", "--forks", "-v"} <= set(options)
     assert command.get_short_help_str() == "All kinds of parameters"
@@ -55,6 +55,12 @@ def test_a_wrong_param_is_refused(
 
     assert answer.exit == 2
     assert says in answer.stderr
+
+
+def test_yes_is_taken_by_playbooks_that_do_not_ask(program: Program, inventory: Path) -> None:
+    answer = program("up", "-i", inventory, "--yes", "--limit", "nobody")
+
+    assert "'nobody' is no host or group" in answer.stderr
 
 
 def test_up_of_a_part_of_a_layout_is_refused(program: Program, inventory: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from rich.table import Table
 
-from provision.cli.status import age, devices
+from provision.cli.status import age, devices, show
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,14 @@ def test_ages(seconds: float | None, text: str) -> None:
 )
 def test_devices(numbers: tuple[int, ...], text: str) -> None:
     assert devices(numbers) == text
+
+
+def test_in_a_pipe_a_row_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table("node", "drift")
+    table.add_row("a-node-of-quite-some-length.example", "launched as 0123456789abcdef, declared fedcba9876543210")
+
+    show(table)
+
+    row = "a-node-of-quite-some-length.example │ launched as 0123456789abcdef, declared fedcba9876543210"
+    assert row in capsys.readouterr().out

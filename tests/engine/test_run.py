@@ -144,6 +144,13 @@ def test_what_is_planned_is_what_is_done(bench: Make) -> None:
     assert planned.changed == applied.changed == 12
 
 
+def test_a_plan_does_not_say_that_something_was_done(bench: Make) -> None:
+    b = bench("a", "b")
+    b.tasks("- file: {path: /etc/qnext/conf, content: new}\n- together: {script: set y 1}", mode="plan")
+    assert messages(b, "file") == {"a": "1 action planned", "b": "1 action planned"}
+    assert messages(b, "together") == {"a": "2 actions planned", "b": "2 actions planned"}
+
+
 def test_what_a_plan_cannot_know_is_unknown_and_never_failed(bench: Make) -> None:
     b = bench("a")
     report = b.tasks(

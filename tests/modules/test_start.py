@@ -37,9 +37,9 @@ def test_bare_nodes_start_wave_by_wave(slept: list[float]) -> None:
 
     assert driven.labels == [
         {"atlas-1": "start head"},
-        {"atlas-1": "head has started"},
+        {"atlas-1": "wait until head has started"},
         {"atlas-2": "start worker1"},
-        {"atlas-2": "worker1 has started"},
+        {"atlas-2": "wait until worker1 has started"},
     ]
     assert driven.actions[0].actions["atlas-1"].script == "exec sh /var/lib/qnext/qnext/launch/head.sh\n"
     assert len(slept) == 2

@@ -98,7 +98,7 @@ def test_a_plan_says_so_and_shows_what_would_be_done() -> None:
         "would       write x: atlas-[1:8]\n"
         "            -a\n"
         "            +b\n"
-        "changed     image: atlas-[1:8] (0.0 s)\n"
+        "planned     image: atlas-[1:8] (0.0 s)\n"
     )
 
 

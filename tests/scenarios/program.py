@@ -20,14 +20,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest import mock
 
 from provision.cli.main import main
 
 CTRL_C = "\x03"
 
-LONGEST = 60.0
+LONGEST = 120.0
 """Seconds that one command may take here, on a busy machine."""
 
 
@@ -78,6 +78,7 @@ class Program:
             mock.patch.object(sys, "stdin", io.StringIO()),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            _limited(),
         ):
             status = _status(main)
         return Answer(status, out.getvalue(), err.getvalue(), time.monotonic() - began)
@@ -174,6 +175,22 @@ def eventually(holds: Callable[[], object], what: str, *, patience: float = LONG
 def without_colour(text: str) -> str:
     """``text`` without the codes that a terminal acts on."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text)
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """What takes longer than ``LONGEST`` fails, wherever it waits."""
+
+    def ring(number: int, frame: object) -> NoReturn:
+        raise AssertionError(f"the command had not ended after {LONGEST:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _status(run: Callable[[], object]) -> int:

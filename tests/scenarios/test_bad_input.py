@@ -11,7 +11,7 @@ import pytest
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Answer, Program
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.xdist_group("bad-input")]
+pytestmark = pytest.mark.rehearsal
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tests.scenarios import shared
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Program, eventually
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.rehearsal
 
 IMAGE = "quay.io/rehearsal/vllm-cpu:v0.18.0"
 OOM = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"

@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Answer, Program
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.xdist_group("a3")]
+pytestmark = pytest.mark.rehearsal
 
 
 def finding(answer: Answer, code: str) -> str:
@@ -52,18 +52,6 @@ def test_alarm_busy_and_lost_dies_are_named(a2: Practice, program: Program) -> N
     lost = [f for (node, _), f in found.items() if node == "node2"]
     assert any("davinci 6 missing: 7 of 8" in f["summary"] for f in lost)
     assert all(f["remedy"] for f in found.values())
-
-
-@pytest.mark.xdist_group("a-hanging-tool")
-def test_a_hanging_npu_smi_costs_its_deadline_and_is_named(a2: Practice, program: Program) -> None:
-    a2.fault("node2", "command/npu-smi", "hang")
-
-    answer = program("check", "-i", a2.inventory)
-
-    assert answer.exit == 3
-    assert answer.seconds < 50, "30 s for info, 10 s for the mapping"
-    assert "N04 node2: /usr/local/bin/npu-smi info hangs: no answer within 30 s" in answer.stderr
-    assert len([line for line in answer.stderr.splitlines() if line.startswith("fail ")]) == 1, "told once"
 
 
 def test_tls_switches_that_differ(a2: Practice, program: Program) -> None:
