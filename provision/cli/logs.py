@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path

@@ -53,10 +53,10 @@ def load_hosts(inventory_path: Path, limit: str | None) -> tuple[Inventory, Sequ
 
 
 def reveal_secrets(inventory: Inventory) -> None:
-    """Raise ``UsageError`` where a secret that servers are launched with can't be had: before a node is touched."""
-    for host in inventory.hosts:
-        if host.settings.serve.api_key:
-            host.settings.serve.api_key.reveal()
+    """Raise ``UsageError`` where a secret that servers are launched with can't be used: before a node is touched."""
+    from provision.serve.launch import api_key
+
+    api_key(inventory.settings)
 
 
 def print_json(data: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -130,11 +130,3 @@ def registered(result: StepResult) -> Registered:
     if result.items:
         known["results"] = [registered(item) for item in result.items]
     return Registered({**data, **known}, result.message if result.status == "unknown" else "")
-
-
-REGISTERED_NAMES = frozenset({"changed", "failed", "skipped", "unknown", "message", "results"})
-
-
-def worst_status(results: Iterable[StepResult]) -> Status:
-    """The gravest status among results; ok for none."""
-    return max((result.status for result in results), key=_WORST.index, default="ok")

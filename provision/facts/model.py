@@ -28,6 +28,7 @@ class ModelConfig:
     experts: int | None = None
     layers: int | None = None
     hidden_size: int | None = None
+    head_dim: int | None = None
     vocab_size: int | None = None
     max_positions: int | None = None
     dtype: str = ""
@@ -196,6 +197,7 @@ def _config(text: str) -> ModelConfig | None:
         experts=number("num_experts", "n_routed_experts", "num_local_experts"),
         layers=number("num_hidden_layers"),
         hidden_size=number("hidden_size"),
+        head_dim=number("head_dim"),
         vocab_size=number("vocab_size"),
         max_positions=number("max_position_embeddings"),
         dtype=inner.at("dtype").text or inner.at("torch_dtype").text or top.at("torch_dtype").text,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from pydantic import Field
 
-from provision.actions import Job, JobProgress
+from provision.actions import Job, JobProgress, Run
 from provision.diagnose import autopsy
 from provision.errors import CommandFailed, RemoteError
 from provision.facts.base import Fact
@@ -18,6 +19,7 @@ from provision.facts.docker import Image
 from provision.inventory.model import Settings
 from provision.modules.base import ModuleArgs, NodeRun, Outcome
 from provision.node import Node
+from provision.serve import launch
 from provision.shell import quote
 
 SCOPE = "node"
@@ -41,16 +43,33 @@ def run(args: Args, node: Node) -> NodeRun:
     try:
         yield _pull(args, node)
     except CommandFailed as error:
+        with suppress(CommandFailed):
+            yield _sweep(args, node)
         raise autopsy.explained(error) from None
     if not node.get(Image(args.ref)).present:
         raise RemoteError(f"{args.ref} is not there after its pull ended well", node=node.name)
     return Outcome(f"{args.ref} pulled")
 
 
+def _job(ref: str) -> str:
+    return "pull-" + re.sub(r"[^A-Za-z0-9.]+", "-", ref)
+
+
+def _sweep(args: Args, node: Node) -> Run:
+    """A pull that failed leaves the node as it was; its log is in the run directory."""
+    cluster = launch.folder(node.settings)
+    folders = " ".join(quote(path) for path in (f"{cluster}/jobs", cluster, node.settings.state_dir))
+    return Run(
+        label="remove what the failed pull left",
+        script=f"rm -rf -- {quote(f'{cluster}/jobs/{_job(args.ref)}')}\nrmdir -- {folders} 2>/dev/null || :\n",
+        affects=frozenset(),
+    )
+
+
 def _pull(args: Args, node: Node) -> Job:
     return Job(
         label=f"pull {args.ref}",
-        name="pull-" + re.sub(r"[^A-Za-z0-9.]+", "-", args.ref),
+        name=_job(args.ref),
         script=pull_script(args.ref, args.mirrors),
         deadline=args.timeout,
         progress=progress,

@@ -7,23 +7,24 @@ data addresses, both give the same scripts to the byte.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provision.accel.protocol import accelerator
-from provision.errors import ConfigError, RemoteError
+from provision.errors import ConfigError, RemoteError, UsageError
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci
 from provision.facts.docker import Containers, Image
 from provision.facts.launch_folder import StaleSecrets
-from provision.facts.model import ModelConfig, ModelFolder
+from provision.facts.model import ModelFolder
 from provision.facts.network import Network
 from provision.inventory.model import Connection, Host, Inventory, Settings
 from provision.node import Cluster, Node
 from provision.serve.build import build_plan
 from provision.serve.plan import LaunchPlan, Site
 from provision.serve.render import Script, render_scripts
-from provision.serve.shape import ModelShape
+from provision.serve.shape import ModelShape, shape_of
 from provision.shell import quote
 
 KEPT_LINES = 20_000
@@ -91,20 +92,7 @@ def _observed_shape(cluster: Cluster) -> ModelShape | None:
     """The model as the first of these nodes holds it."""
     head = cluster.nodes[0]
     weights = head.get(ModelFolder(head.settings.model.path))
-    return _shape(weights.config) if weights.config else None
-
-
-def _shape(config: ModelConfig) -> ModelShape:
-    return ModelShape(
-        architecture=next(iter(config.architectures), ""),
-        model_type=config.model_type,
-        layers=config.layers or 0,
-        hidden=config.hidden_size or 0,
-        heads=config.attention_heads or 0,
-        kv_heads=config.kv_heads or 0,
-        experts=config.experts or 0,
-        context=config.max_positions or 0,
-    )
+    return shape_of(weights.config) if weights.config else None
 
 
 def observed_site(node: Node) -> Site:
@@ -154,8 +142,22 @@ def _literal_address(connection: Connection) -> str:
 
 def _launch(sites: list[tuple[Site, Settings]], shape: ModelShape | None = None) -> Launch:
     plan, scripts = _planned(sites, shape)
-    key = sites[0][1].serve.api_key
-    return Launch(plan, scripts, {"VLLM_API_KEY": key.reveal()} if key else {})
+    key = api_key(sites[0][1])
+    return Launch(plan, scripts, {"VLLM_API_KEY": key} if key else {})
+
+
+def api_key(settings: Settings) -> str:
+    """The key that clients must send; empty where none is asked for. Raises ``UsageError``, which never shows it.
+
+    It travels in an HTTP header and stands on a line of a file, so it is one line of ASCII.
+    """
+    secret = settings.serve.api_key
+    key = secret.reveal() if secret else ""
+    if secret and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key):
+        found = "has other characters than an HTTP header can carry" if key else "is empty"
+        hint = f"{secret!r} must give one line of printable ASCII, without spaces at its ends"
+        raise UsageError(f"qnext.serve.api_key {found}", hint=hint)
+    return key
 
 
 _Planned = tuple[LaunchPlan, tuple[Script, ...]]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from provision.facts.model import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +22,22 @@ class ModelShape:
     context: int = 0
 
 
-_EXPERT_KEYS = ("num_experts", "n_routed_experts", "num_local_experts")
-
-
-def shape_of(config: Mapping[str, object]) -> ModelShape:
-    """From the content of a ``config.json``. Never raises: what is absent or no number becomes 0. A multimodal model's
-    language part (``text_config``) is what counts."""
-    text = config.get("text_config")
-    text = text if isinstance(text, Mapping) else config
-    heads = _number(text, "num_attention_heads")
-    hidden = _number(text, "hidden_size")
+def shape_of(config: ModelConfig) -> ModelShape:
+    """What a ``config.json`` says. Without KV heads of its own, each head has one; without ``head_dim``, the hidden
+    size is divided among the heads [transformers, PretrainedConfig of most models]."""
+    heads, hidden = _count(config.attention_heads), _count(config.hidden_size)
     return ModelShape(
-        architecture=_first_string(config.get("architectures")),
-        model_type=str(config.get("model_type") or ""),
-        layers=_number(text, "num_hidden_layers"),
+        architecture=next(iter(config.architectures), ""),
+        model_type=config.model_type,
+        layers=_count(config.layers),
         hidden=hidden,
         heads=heads,
-        kv_heads=_number(text, "num_key_value_heads") or heads,
-        head_dim=_number(text, "head_dim") or (hidden // heads if heads else 0),
-        experts=next((n for key in _EXPERT_KEYS if (n := _number(text, key))), 0),
-        context=_number(text, "max_position_embeddings"),
+        kv_heads=_count(config.kv_heads) or heads,
+        head_dim=_count(config.head_dim) or (hidden // heads if heads else 0),
+        experts=_count(config.experts),
+        context=_count(config.max_positions),
     )
 
 
-def _number(config: Mapping[str, object], key: str) -> int:
-    value = config.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _first_string(value: object) -> str:
-    first = value[0] if isinstance(value, (list, tuple)) and value else value
-    return first if isinstance(first, str) else ""
+def _count(number: int | None) -> int:
+    return max(number or 0, 0)

@@ -24,7 +24,8 @@ from tests.bench.endpoint import SERVED
 from tests.bench.sshd import Server
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "bench/vllm:cpu"
+IMAGE = "bench/server:cpu"
+"""No name of a server program: nodes that share a machine see each other's processes, and would all look closer."""
 IMAGE_ID = "sha256:" + hashlib.sha256(IMAGE.encode()).hexdigest()
 CLUSTER = "bench"
 

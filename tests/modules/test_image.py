@@ -98,6 +98,20 @@ def test_an_unknown_refusal_keeps_the_hint_of_the_job() -> None:
     assert f"docker pull {IMAGE}" in caught.value.hint
 
 
+def test_a_failed_pull_leaves_the_node_as_it_was() -> None:
+    node = cluster().nodes[0]
+    node.facts["image"] = ABSENT
+    module = image.run(image.Args(ref=IMAGE), node)
+    job = next(module)
+
+    swept = module.throw(_failed(Result(job.label, 1, "?!")))
+
+    assert f"/jobs/{job.name}\n" in swept.script
+    assert swept.affects == frozenset()
+    with pytest.raises(CommandFailed, match="pull"):
+        module.throw(_failed(Result("sweep", 1, "busy")))
+
+
 def test_a_pull_that_ends_well_and_brings_nothing() -> None:
     node = cluster().nodes[0]
     node.facts["image"] = ABSENT

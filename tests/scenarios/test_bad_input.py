@@ -255,6 +255,7 @@ def test_nodes_stay_as_they_were(case: Case, cpu: Practice, program: Program) ->
 
 def test_an_image_that_no_registry_has(cpu: Practice, program: Program) -> None:
     inventory = cpu.write_inventory(install={"image": "quay.io/rehearsal/vllm-cpu:v9.9.9"})
+    before = cpu.fingerprint()
 
     answer = program("up", "-i", inventory)
 
@@ -262,7 +263,7 @@ def test_an_image_that_no_registry_has(cpu: Practice, program: Program) -> None:
     assert "quay.io/rehearsal/vllm-cpu:v9.9.9" in answer.stderr
     assert "manifest unknown" in answer.stderr
     assert "remedy" in answer.stderr
-    assert not any(cpu.containers(name) for name in cpu.nodes)
+    assert cpu.fingerprint() == before
 
 
 @pytest.mark.parametrize("command", ["up", "check", "down", "status", "facts", "verify"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provision.errors import ConfigError, RemoteError
+from provision.errors import ConfigError, RemoteError, UsageError
 from provision.facts.davinci import DavinciValue
 from provision.facts.network import NetworkValue
 from provision.inventory.model import Connection, Host, Inventory
@@ -97,6 +97,17 @@ def test_devices_are_those_declared_or_found(declared: tuple[int, ...] | None, e
     assert launch.observed_site(node).devices == expected
 
 
+def test_a_launch_is_made_once_and_anew_when_anything_differs() -> None:
+    made = cluster()
+    first = launch.observed(made)
+
+    assert launch.observed(made).scripts is first.scripts
+
+    assert texts(launch.observed(cluster(settings(port=8001)))) != texts(first)
+    assert texts(launch.observed(cluster(nodes=1))) != texts(first)
+    assert texts(launch.observed(cluster())) == texts(first)
+
+
 def test_a_key_is_the_secret_of_the_launch() -> None:
     made = cluster(settings(api_key=Secret.of("sk-of-the-test")))
 
@@ -147,3 +158,19 @@ def test_logs_of_every_process(tmp_path: Path) -> None:
     logs = launch.read_logs(Shell(node.index, node.settings, node.facts, texts=str(tmp_path)))
 
     assert {name: text.strip() for name, text in logs.items()} == {"head": "out\nerr", "worker1": "no end"}
+
+
+@pytest.mark.parametrize("key", ["", "one\ntwo", "clé", " sk-1", "sk-1\n\n"])
+def test_an_api_key_that_no_header_can_carry_is_refused_unseen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QNEXT_KEY", key)
+
+    with pytest.raises(UsageError, match=r"qnext.serve.api_key") as caught:
+        launch.api_key(settings(api_key=Secret.of({"env": "QNEXT_KEY"})))
+
+    assert "env: QNEXT_KEY" in caught.value.hint
+    assert not key or key not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("key", ["k", "se cr$et'\"key"])
+def test_an_api_key(key: str) -> None:
+    assert launch.api_key(settings(api_key=Secret.of(key))) == key

@@ -15,6 +15,9 @@ VLLM_UTILIZATION = 0.9
 RESERVE_BYTES = 5 * 1024**3
 """Activations, graphs and HCCL buffers of one device beside weights and KV cache: 3 to 6 GB as seen in practice."""
 
+STRETCHING = frozenset({"hf-overrides", "rope-scaling"})
+"""Arguments that may lengthen a model's context."""
+
 
 def legal_tensor_parallel(layout: Layout) -> Iterator[Violation]:
     """S04 of the profile."""
@@ -121,6 +124,20 @@ def _memory_of(layout: Layout, site: Site, budget: float) -> Iterator[Violation]
         )
 
 
+def context(layout: Layout) -> Iterator[Violation]:
+    """S16: no request can be longer than the model's context, unless vLLM is told to stretch it."""
+    given = engine_arguments(layout, 0)
+    wanted, longest = given.get("max-model-len"), layout.shape.context if layout.shape else 0
+    stretched = STRETCHING & given.keys() or "VLLM_ALLOW_LONG_MAX_MODEL_LEN" in layout.head.serve.env
+    if longest and isinstance(wanted, int) and wanted > longest and not stretched:
+        yield fail(
+            "S16",
+            f"max_model_len {wanted} exceeds the {longest} tokens of the model's context",
+            "vLLM refuses to start: --max-model-len greater than the derived max_model_len",
+            f"lower it to {longest} or less, or stretch the context: engine_args.hf-overrides",
+        )
+
+
 def bytes_per_device(layout: Layout) -> float:
     """Bytes of weights that each device holds. Pipeline stages share the layers evenly."""
     assert layout.profile is not None
@@ -155,4 +172,5 @@ RULES: tuple[Rule, ...] = (
     experts_divide,
     expert_parallel_of_dense,
     memory,
+    context,
 )

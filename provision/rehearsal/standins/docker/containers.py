@@ -13,7 +13,7 @@ from provision.rehearsal.standins.docker import images, mounts, view
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import Parsed, need_words, parse, table
 from provision.rehearsal.standins.docker.shim import timestamp
-from provision.rehearsal.standins.docker.store import Container, Json, Store, as_int, strings, write_json
+from provision.rehearsal.standins.docker.store import Container, Json, Store, as_int, still, strings, write_json
 from provision.rehearsal.standins.docker.template import render
 
 CONTAINER = "QNEXT_REHEARSAL_CONTAINER"
@@ -36,7 +36,6 @@ _INSPECT = table("-f,--format=", "-s,--size", "--type=")
 _LOGS = table("-f,--follow", "--since=", "--until=", "-n,--tail=", "-t,--timestamps", "--details")
 _STOP = table("-t,--time=", "--timeout=", "-s,--signal=")
 _RM = table("-f,--force", "-v,--volumes", "-l,--link")
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 def run(node: Node, argv: list[str]) -> int:
@@ -226,7 +225,7 @@ def _create(node: Node, parsed: Parsed, image: Json) -> Container:
         config = _config(node, parsed, image, identity, name, folder)
         mounts.attach(node, folder, config)
         write_json(os.path.join(folder, "container.json"), config)
-        write_json(os.path.join(folder, "state.json"), _first_state())
+        write_json(os.path.join(folder, "state.json"), still("created"))
         with open(os.path.join(folder, "log"), "w", encoding="utf-8"):
             pass
     return Container(folder)
@@ -389,11 +388,6 @@ def _refuse_taken_name(store: Store, name: str) -> None:
 
 def _exit_code(container: Container) -> int:
     return as_int(container.state()["ExitCode"])
-
-
-def _first_state() -> Json:
-    return {"Status": "created", "Running": False, "Paused": False, "Restarting": False, "OOMKilled": False,
-            "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "", "StartedAt": _NEVER, "FinishedAt": _NEVER}  # fmt: skip
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -23,6 +23,16 @@ SHIM, SHIM_BORN = "ShimPid", "ShimBorn"
 """Who supervises a running container: as long as that process lives, what it wrote last is the state."""
 
 
+NEVER = "0001-01-01T00:00:00Z"
+"""What docker writes for a time that has not come."""
+
+
+def still(status: str, exit_code: int = 0) -> Json:
+    """The state of a container that doesn't run, as ``docker inspect`` names its parts."""
+    return {"Status": status, "Running": False, "Paused": False, "Restarting": False, "OOMKilled": False,
+            "Dead": False, "Pid": 0, "ExitCode": exit_code, "Error": "", "StartedAt": NEVER, "FinishedAt": NEVER}  # fmt: skip
+
+
 class Container:
     """One container by its folder."""
 
@@ -53,6 +63,8 @@ class Container:
     def state(self) -> Json:
         """Status, Running, ExitCode, Pid, times: as ``docker inspect`` names them."""
         state = read_json(os.path.join(self.folder, "state.json"))
+        if "Status" not in state:  # removed while somebody looks
+            return still("removing", 137)
         if state["Status"] == "running" and not alive(as_int(state[SHIM]), str(state[SHIM_BORN])):
             state.update(Status="exited", Running=False, ExitCode=137, Pid=0)
         return state

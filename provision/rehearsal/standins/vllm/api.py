@@ -14,7 +14,6 @@ from provision.rehearsal.standins.vllm import answers, log
 from provision.rehearsal.standins.vllm.engines import EngineDeadError, Engines
 
 VERSION = "0.18.0"
-_PUBLIC = ("/health", "/metrics", "/version", "/ping", "/load")
 
 
 class Settings(NamedTuple):
