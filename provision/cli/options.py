@@ -44,12 +44,12 @@ def node_options(command: F) -> F:
 
 
 def load_hosts(inventory_path: Path, limit: str | None) -> tuple[Inventory, Sequence[Host]]:
-    """The inventory and the hosts that ``--limit`` leaves."""
+    """The inventory and the hosts that ``--limit`` leaves; an empty one is an unset variable, and refused."""
     from provision.inventory.load import load
     from provision.inventory.select import select
 
     inventory = load(inventory_path)
-    return inventory, select(inventory, limit) if limit else inventory.hosts
+    return inventory, inventory.hosts if limit is None else select(inventory, limit)
 
 
 def reveal_secrets(inventory: Inventory) -> None:

@@ -64,6 +64,9 @@ def up(folder: Path, nodes: int, hardware: str, port: int) -> None:
       qnext-provision rehearse up --nodes 4 --hardware a2
     """
     info = _module("cluster").up(folder, nodes, hardware, port=port)
+    if (len(info.nodes), info.port) != (nodes, port):
+        was = f"{len(info.nodes)} node{'s' * (len(info.nodes) != 1)} on port {info.port}"
+        click.echo(f"note: it was made before, with {was}, and stays so until rehearse down", err=True)
     click.echo(f"accepting connections: {', '.join(info.nodes)}")
     click.echo(f"inventory: {_shown(info.inventory)}")
     click.echo(f"next: {_command('up', '-i', _shown(info.inventory))}")

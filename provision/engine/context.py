@@ -68,8 +68,10 @@ class Watch:
                     silent.setdefault(waiting.task, []).append(node)
                     longest[waiting.task] = max(longest.get(waiting.task, 0.0), moment - waiting.since)
         for task, nodes in silent.items():
-            text = f"waiting for {some(nodes)}: {task}, {longest[task]:.0f} s"
-            self.emitter.emit(Progressed(node=nodes[0] if len(nodes) == 1 else "", task=task, text=text))
+            one = nodes[0] if len(nodes) == 1 else ""  # who shows it names that node and the task beside it
+            since = f"{longest[task]:.0f} s"
+            text = f"waiting, {since}" if one else f"waiting for {some(nodes)}: {task}, {since}"
+            self.emitter.emit(Progressed(node=one, task=task, text=text))
 
 
 def some(nodes: list[str]) -> str:

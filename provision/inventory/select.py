@@ -4,8 +4,9 @@ Names, groups, globs, ``~regex``; joined by ``,`` (or ``:``), ``&`` for "and in"
 of a match: ``[0]``, ``[-1]``, ``[0:2]``, ``[1:]``; ``@file`` for patterns from a file, one a line. [ansible-core:
 inventory/manager.py]
 
-Two things differ, on purpose: a part that matches nothing is an error, not a warning (Ansible goes on with the rest,
-and a mistyped exclusion then excludes nobody), and hosts come in inventory order, since ranks follow it.
+Three things differ, on purpose: a part that matches nothing is an error, not a warning (Ansible goes on with the rest,
+and a mistyped exclusion then excludes nobody); hosts come in inventory order, since ranks follow it; and a range of
+hosts as the inventory writes it (``node[1:4]``) is one here too, since that is how runs name their nodes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from provision.errors import UsageError
 from provision.inventory.model import Host, Inventory
-from provision.inventory.ranges import is_address
+from provision.inventory.ranges import expand, is_address
 
 _PIECE = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]\Z", re.DOTALL)
@@ -92,7 +93,7 @@ class _Matcher:
         pattern, first, last = _subscript(part)
         found = self._matching(pattern)
         if not found:
-            raise self._nobody(part)
+            return self._range(part)
         chosen = found if first is None else found[first:last]
         if not chosen:
             raise UsageError(f"{part!r}: {pattern!r} has only {len(found)} hosts", hint="subscripts count from 0")
@@ -106,6 +107,16 @@ class _Matcher:
         if not groups or pattern[0] == "~" or _GLOB & set(pattern):
             found |= {host: None for host in self._hosts if expression.match(host)}
         return list(found)
+
+    def _range(self, part: str) -> set[str]:
+        """The hosts of a range such as ``node[1:4]``, all of which must be there."""
+        try:
+            names = set(expand(part)[0])
+        except ValueError:
+            names = {part}
+        if not names <= set(self._hosts):
+            raise self._nobody(part)
+        return names
 
     def _nobody(self, part: str) -> UsageError:
         if part in self._groups:

@@ -63,6 +63,13 @@ def test_yes_is_taken_by_playbooks_that_do_not_ask(program: Program, inventory: 
     assert "'nobody' is no host or group" in answer.stderr
 
 
+def test_an_empty_limit_is_not_everything(program: Program, inventory: Path) -> None:
+    answer = program("down", "-i", inventory, "--yes", "--limit", "")
+
+    assert answer.exit == 2
+    assert answer.errors == ["error: '' names no host"]
+
+
 def test_up_of_a_part_of_a_layout_is_refused(program: Program, inventory: Path) -> None:
     answer = program("up", "-i", inventory, "--limit", "atlas-1")
 

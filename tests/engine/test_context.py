@@ -44,7 +44,7 @@ def test_silence_is_broken_every_so_often(time: list[float]) -> None:
         watch.speak()
     time[0] += WATCH_EVERY
     watch.speak()
-    assert told.texts == [("a", "waiting for a: pull, 15 s"), ("a", "waiting for a: pull, 30 s")]
+    assert told.texts == [("a", "waiting, 15 s"), ("a", "waiting, 30 s")]
 
 
 def test_progress_postpones_it(time: list[float]) -> None:
@@ -58,7 +58,7 @@ def test_progress_postpones_it(time: list[float]) -> None:
         assert told.texts == []
         time[0] += WATCH_EVERY
         watch.speak()
-    assert told.texts == [("a", "waiting for a: pull, 31 s"), ("", "waiting for the cluster: wave, 31 s")]
+    assert told.texts == [("a", "waiting, 31 s"), ("", "waiting for the cluster: wave, 31 s")]
 
 
 def test_many_nodes_are_one_line(time: list[float]) -> None:
