@@ -133,24 +133,40 @@ x=
 for f in model.safetensors.index.json pytorch_model.bin.index.json *.safetensors.index.json; do
   [ -f "$f" ] && { x=$f; echo "index=$f"; break; }
 done
-[ -n "$x" ] && echo "total_size=$(sed -n 's/.*"total_size"[^0-9]*\\([0-9][0-9]*\\).*/\\1/p' "$x" | head -n 1)"
+total=
+[ -n "$x" ] && total=$(sed -n 's/.*"total_size"[^0-9]*\\([0-9][0-9]*\\).*/\\1/p' "$x" | head -n 1)
+[ -n "$x" ] && echo "total_size=$total"
 [ -f config.json ] && { echo '@@ config'; head -c 262144 config.json; echo; }
 echo '@@ sums'; sha256sum config.json ${x:+"$x"} 2>/dev/null
 [ -n "$x" ] && { echo '@@ index'; grep -o -E '"[^"]*\\.(safetensors|bin)"' "$x" | tr -d '"' | sort -u; }
 echo '@@ shards'
+# Each header tells how long its file must be; reading them all is slow, so it is done only where the sum is wrong.
+deep() {
+  for f in "$@"; do
+    s=$(stat -L -c %s "$f" 2>/dev/null) || continue
+    h=; e=
+    case $f in *.safetensors)
+      h=$(od -A n -t u8 -N 8 "$f" | tr -d ' ')
+      if [ "${#h}" -gt 0 ] && [ "${#h}" -lt 10 ] && [ $((h + 8)) -le "$s" ]; then
+        e=$(tail -c +9 "$f" | head -c "$h" | grep -o '"data_offsets" *: *\\[[^]]*\\]' |
+          awk -F '[^0-9]+' '{ e = $(NF - 1) + 0; if (e > m) m = e } END { printf "%.0f", m }')
+      fi ;;
+    esac
+    echo "$s ${h:--} ${e:--} $f"
+  done
+}
 set -- *.safetensors; [ -e "$1" ] || set -- pytorch_model*.bin
-for f in "$@"; do
-  s=$(stat -L -c %s "$f" 2>/dev/null) || continue
-  h=; e=
-  case $f in *.safetensors)
-    h=$(od -A n -t u8 -N 8 "$f" | tr -d ' ')
-    if [ "${#h}" -gt 0 ] && [ "${#h}" -lt 10 ] && [ $((h + 8)) -le "$s" ]; then
-      e=$(tail -c +9 "$f" | head -c "$h" | grep -o '"data_offsets" *: *\\[[^]]*\\]' |
-        awk -F '[^0-9]+' '{ e = $(NF - 1) + 0; if (e > m) m = e } END { printf "%.0f", m }')
-    fi ;;
-  esac
-  echo "$s ${h:--} ${e:--} $f"
-done
+stat -L -c '%s %n' "$@" 2>/dev/null | {
+  lines= sum=0
+  while read -r s f; do
+    h=$(od -A n -t u8 -N 8 "$f" 2>/dev/null); h=${h##* }
+    [ "${#h}" -gt 0 ] && [ "${#h}" -lt 10 ] || { sum=; break; }
+    e=$((s - 8 - h)) && sum=$((sum + e))
+    lines="$lines$s $h $e $f
+"
+  done
+  if [ -n "$total" ] && [ "$sum" = "$total" ]; then printf '%s' "$lines"; else deep "$@"; fi
+}
 :
 """
 
