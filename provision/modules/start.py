@@ -15,7 +15,6 @@ from provision.diagnose import autopsy
 from provision.errors import CommandFailed
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
-from provision.facts.logs import LogTails
 from provision.facts.network import Ports
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
@@ -94,14 +93,14 @@ def _await(process: Process, wave: Wave, timeout: float, cluster: Cluster) -> Ca
             if waited > timeout:
                 raise autopsy.not_ready(cluster, process, f"{wave.started} did not hold within {timeout:.0f} s")
             node.progress(JobProgress(None, f"{process.name}: waiting until {wave.started}"))
-            clock.sleep(min(LOOK_EVERY, 0.2 + waited / 2))
+            clock.sleep(min(LOOK_EVERY, 0.3 + waited / 2))
 
     return Call(label=f"wait until {process.name} has started", do=do, affects=frozenset())
 
 
 def _started(node: Node, process: Process, wave: Wave, cluster: Cluster) -> bool:
     own = Containers(node.settings.cluster)
-    facts: list[Fact[object]] = [own, LogTails(node.settings.cluster)]
+    facts: list[Fact[object]] = [own]
     kind, _, purpose = wave.started.partition(":")
     if kind == "port":
         facts.append(Ports())

@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Program
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 
 def test_a_hanging_npu_smi_costs_its_deadline_and_is_named(a2: Practice, program: Program) -> None:

@@ -10,7 +10,7 @@ from tests.scenarios import shared
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Answer, Program
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 HEAD_AND_WORKER = [("node1", "head"), ("node2", "worker1")]
 

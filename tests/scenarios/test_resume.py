@@ -10,7 +10,7 @@ from tests.scenarios import shared
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Program, eventually
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 SLOW = "2"
 """Seconds a layer, of eight: long enough for a second run to come by, on a busy machine too."""

@@ -15,7 +15,7 @@ from tests.scenarios.conftest import Clusters
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import CTRL_C, Program, eventually, without_colour
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 BOTH = [("node1", "head"), ("node2", "worker1")]
 

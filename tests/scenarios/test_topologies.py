@@ -10,7 +10,7 @@ from tests.scenarios import shared
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Program
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 KEY = "sk-canary-4f1d0c/$(touch x)'\" end"
 """A key with all that shells and JSON trip over."""
