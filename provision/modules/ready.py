@@ -52,7 +52,7 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         if readiness.dead or readiness.blocked or waited > args.timeout:
             reason = f"{readiness.blocked or readiness.problem}, {waited:.0f} s after it was started"
             raise autopsy.not_ready(cluster, plan.process(plan.head), reason)
-        clock.sleep(min(LOOK_EVERY, 0.5 + waited / 2))
+        clock.sleep(min(LOOK_EVERY, 0.4 + waited / 2))
         cluster.each(_observe)
 
 
