@@ -15,7 +15,7 @@ _IGNORED = [f"--ignore=tests/{folder}" for folder in ("real", "scenarios")]
 """Folders without a pure test: collecting them takes its time."""
 
 TIERS = {
-    "pure": ["-m", "not rehearsal and not real", "-n", "2", "--dist", "worksteal", *_IGNORED],
+    "pure": ["-m", "not rehearsal and not real", "-n", "3", "--dist", "worksteal", *_IGNORED],
     # By file, as each file has its clusters; xdist 3.8's groups are without effect under pytest 9.2.
     "rehearsal": ["-m", "rehearsal and not real", "-n", "6", "--dist", "loadfile"],
     "real": ["-m", "real", "tests/real", "-p", "no:randomly", "-v"],

@@ -16,7 +16,7 @@ from provision.rehearsal.cluster import ClusterInfo
 from provision.rehearsal.faults import clear_fault, clear_faults, fault, set_fault
 from tests.rehearsal.conftest import Done, ssh, until
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.xdist_group("rehearsal-server")]
+pytestmark = pytest.mark.rehearsal
 
 
 @pytest.fixture(autouse=True)

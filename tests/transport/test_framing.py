@@ -15,7 +15,13 @@ from provision.transport.framing import Answer, Script, frame, new_mark, order, 
 
 MARK = "qnext-000000000000000000000000"
 SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason=f"no {shell[0]} on this machine"))
+    pytest.param(
+        shell,
+        marks=[
+            pytest.mark.rehearsal,
+            pytest.mark.skipif(not shutil.which(shell[0]), reason=f"no {shell[0]} on this machine"),
+        ],
+    )
     for shell in (["sh"], ["dash"], ["bash"], ["busybox", "sh"])
 ]
 THREE = [Script("a", 5), Script("b", 5), Script("c", 5)]
