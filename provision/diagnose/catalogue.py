@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -106,15 +106,16 @@ def _any_signature(calm: bool) -> re.Pattern[str]:
 
 @cache
 def _exits() -> dict[int, Exit]:
-    known = [Exit(**raw) for raw in _load("exits")]  # type: ignore[arg-type]
+    known = [Exit(**raw) for raw in _load("exits")]
     return {known_exit.status: known_exit for known_exit in known}
 
 
-def _entry(raw: dict[str, object]) -> Entry:
-    return Entry(**{**raw, "signature": re.compile(str(raw["signature"]))})  # type: ignore[arg-type]
+def _entry(raw: dict[str, Any]) -> Entry:
+    return Entry(**{**raw, "signature": re.compile(str(raw["signature"]))})
 
 
-def _load(name: str) -> list[dict[str, object]]:
+def _load(name: str) -> list[dict[str, Any]]:
+    """A file of the catalogue, as YAML has it; the dataclasses made of it check the keys."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loaded: list[dict[str, object]] = yaml.load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), loader)
+    loaded: list[dict[str, Any]] = yaml.load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), loader)
     return loaded

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from provision.clock import monotonic, sleep
 from provision.errors import Interrupted, ProvisionError
@@ -121,7 +121,7 @@ class _Crew(Generic[T, R]):
     def _ended(self, name: str, result: R | None = None, error: Exception | None = None) -> None:
         with self._changed:
             if error is None:
-                self._results[name] = result  # type: ignore[assignment]
+                self._results[name] = cast("R", result)
             else:
                 self._errors[name] = error
             self._left -= 1

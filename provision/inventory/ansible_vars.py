@@ -182,8 +182,9 @@ class _Reader:
             raise self._error(name, str(error), hint) from None
         self._checked(options, found, name, hint)
         node = self._scope.node(name)
-        for warning in found.warnings if node else ():
-            self._warn(f"{name}: {warning}", node.position)  # type: ignore[union-attr]
+        if node is not None:
+            for warning in found.warnings:
+                self._warn(f"{name}: {warning}", node.position)
 
     def _checked(self, options: SshOptions, found: SshOptions, name: str, hint: str) -> None:
         """Add what was found under the variable ``name``, if it can be understood."""

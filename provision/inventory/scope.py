@@ -146,6 +146,7 @@ class LazyList(Sequence[Any]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and not isinstance(other, str) and list(self) == list(other)
 
+    # Compared by content, so it has no hash; that None says so is Python's rule, which the checker takes for a mistake.
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:

@@ -214,6 +214,7 @@ class _Login(asyncssh.SSHServer):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "no connection")
         node = self._server.node
         own = dest_host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", node.name, node.address)
+        # asyncssh takes the awaitable of a forwarder here, as its example does; its annotation names a session only.
         return self._connection.forward_connection(node.address if own else dest_host, dest_port)  # type: ignore[return-value]
 
 

@@ -164,9 +164,9 @@ def _path(node: nodes.Node) -> tuple[str, ...] | None:
     if isinstance(node, nodes.Name):
         return (node.name,) if node.ctx == "load" else None
     step = _step(node)
-    if step is None:
+    if step is None or not isinstance(node, nodes.Getattr | nodes.Getitem):
         return None
-    above = _path(node.node)  # type: ignore[attr-defined]
+    above = _path(node.node)
     return (*above, step) if above else None
 
 
@@ -192,7 +192,8 @@ def _guarded(node: nodes.Node) -> nodes.Node | None:
 
 def _run(compiled: _Compiled, scope: Scope, text: str, where: Position | None) -> Any:
     try:
-        # shared: the scope itself is looked up, name by name; a copy would compute every lazy value in it
+        # shared: the scope itself is looked up, name by name; a copy would compute every lazy value in it. Jinja's
+        # annotation says dict, its code only reads a mapping.
         context = compiled.template.new_context(scope, shared=True)  # type: ignore[arg-type]
         parts = list(compiled.template.root_render_func(context))
         value = context.vars[_RESULT] if compiled.typed else "".join(parts)

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 FACTS = [
     "cat /etc/os-release", "uname -a", "uname -m", "cat /proc/meminfo", "cat /proc/cpuinfo | head -50",
@@ -45,10 +46,10 @@ def main() -> None:
 # ---- the bare script, tuned: what can be had at all
 
 
-def _bare(script: str = "", *, files: str = "") -> Callable[[dict[str, object]], None]:
+def _bare(script: str = "", *, files: str = "") -> Callable[[dict[str, Any]], None]:
     """``files``: the beginning of the names of files, one for each address, to run instead of ``script``."""
 
-    def run(described: dict[str, object]) -> None:
+    def run(described: dict[str, Any]) -> None:
         import socket
 
         import paramiko
@@ -83,7 +84,7 @@ def _bare(script: str = "", *, files: str = "") -> Callable[[dict[str, object]],
             assert channel.recv_exit_status() == 0
             answers.append(answer)
 
-        threads = [threading.Thread(target=one, args=(a,), daemon=True) for a in described["addresses"]]  # type: ignore[attr-defined]
+        threads = [threading.Thread(target=one, args=(a,), daemon=True) for a in described["addresses"]]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -96,7 +97,7 @@ def _bare(script: str = "", *, files: str = "") -> Callable[[dict[str, object]],
 # ---- ours
 
 
-def _pool(described: dict[str, object], do: Callable[[object], object]) -> dict[str, object]:
+def _pool(described: dict[str, Any], do: Callable[[Any], object]) -> dict[str, Any]:
     from types import SimpleNamespace
 
     from provision.engine.fanout import fan_out
@@ -118,7 +119,7 @@ def _pool(described: dict[str, object], do: Callable[[object], object]) -> dict[
             ),
             SimpleNamespace(),  # type: ignore[arg-type]
         )
-        for index, address in enumerate(described["addresses"])  # type: ignore[arg-type, var-annotated]
+        for index, address in enumerate(described["addresses"])
     ]
     with Pool(hosts) as pool:
         fan_out({host.name: host for host in hosts}, lambda host: do(pool.get(host)))
@@ -129,7 +130,7 @@ def _pool(described: dict[str, object], do: Callable[[object], object]) -> dict[
         }
 
 
-def _ours_facts(described: dict[str, object]) -> dict[str, object]:
+def _ours_facts(described: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import dataclass
 
     from provision.facts.base import Fact
@@ -145,22 +146,22 @@ def _ours_facts(described: dict[str, object]) -> dict[str, object]:
 
     facts = [Look(command) for command in FACTS]
 
-    def probe(transport: object) -> None:
-        answers = transport.probe(facts)  # type: ignore[attr-defined]
+    def probe(transport: Any) -> None:
+        answers = transport.probe(facts)
         assert len(answers) == len(FACTS)
         assert all(answer.seconds >= 0 and not answer.timed_out for answer in answers.values())
 
     return _pool(described, probe)
 
 
-def _ours_true(described: dict[str, object]) -> dict[str, object]:
-    def run(transport: object) -> None:
-        assert transport.run("true", deadline=10).ok  # type: ignore[attr-defined]
+def _ours_true(described: dict[str, Any]) -> dict[str, Any]:
+    def run(transport: Any) -> None:
+        assert transport.run("true", deadline=10).ok
 
     return _pool(described, run)
 
 
-CONTENDERS: dict[str, Callable[[dict[str, object]], dict[str, object] | None]] = {
+CONTENDERS: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
     "bare-true": _bare("true\n"),
     "ours-true": _ours_true,
     "bare-facts": _bare(

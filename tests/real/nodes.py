@@ -41,6 +41,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tests.merging import merged
+
 from . import assets as asset_store
 from .assets import Assets
 
@@ -791,20 +793,6 @@ def wait_for(
 def tail(file: Path, lines: int = 20) -> str:
     """Return the last lines of a file, or nothing when there is none."""
     return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else ""
-
-
-def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
-    """Merge deeply, `over` winning; a None in it removes the key."""
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(old, Mapping) and isinstance(value, Mapping):
-            result[key] = merged(old, value)
-        else:
-            result[key] = value
-    return result
 
 
 def yaml_lines(value: Mapping[str, object], indent: str = "") -> Iterator[str]:

@@ -13,13 +13,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from provision.rehearsal import faults
 from provision.rehearsal.cluster import ClusterInfo
 from provision.rehearsal.node import MARK, Node
+from tests.merging import merged
 
 STATE = "var/lib/qnext"
 _LIVELY = ("proc", "run", "tmp")
@@ -151,20 +151,6 @@ class Practice:
         for name in self.nodes:
             if ref not in self.docker(name, "images", "--format", "{{.Repository}}:{{.Tag}}").split():
                 self.docker(name, "pull", "-q", ref)
-
-
-def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``more`` laid over it, mapping by mapping; None takes a key away."""
-    result = dict(base)
-    for key, value in more.items():
-        old = result.get(key)
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(old, Mapping) and isinstance(value, Mapping):
-            result[key] = merged(old, value)
-        else:
-            result[key] = value
-    return result
 
 
 def _digest(path: str) -> str:

@@ -31,7 +31,7 @@ class Refusal(Exception):
     def __init__(self, status: int, message: str, kind: str = "BadRequestError", param: str | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": status}}
+        self.body: dict[str, object] = {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 class Api(ThreadingHTTPServer):
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         if keys and path.startswith("/v1") and given.removeprefix("Bearer ") not in keys:
             self._drain()
             refusal = Refusal(401, "Unauthorized")
-            refusal.body = {"error": "Unauthorized"}  # type: ignore[dict-item]
+            refusal.body = {"error": "Unauthorized"}
             raise refusal
 
     def _health(self) -> None:
