@@ -7,7 +7,7 @@ on the nodes matters more than the account of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from threading import RLock
 from typing import Any, Self
 
@@ -72,4 +72,6 @@ def _redacted(value: object) -> object:
         return tuple(_redacted(item) for item in value)
     if isinstance(value, Mapping):
         return {key: _redacted(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{item.name: _redacted(getattr(value, item.name)) for item in fields(value)})
     return value

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from provision.findings import CheckOutcome
+
 Status = Literal["ok", "changed", "failed", "unknown", "skipped", "unreachable", "warned"]
 
 
@@ -98,6 +100,16 @@ class Found(Event):
     remedy: str
     expected: str = ""
     observed: str = ""
+    fix: str = ""
+    waived: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked(Event):
+    """All that a task's checks came to: passes, findings, comparisons, matrices. For tables and reports."""
+
+    task: str
+    outcomes: tuple[CheckOutcome, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import ConfigError, Position
 
@@ -35,7 +35,7 @@ FOLDERS = {
 """Kind to folder below the package. The entry point group of a kind is ``qnext_provision.<kind>``."""
 
 _SINGULAR = {"topologies": "topology"}
-_NOT_LISTED = ("__init__", "base", "runner", "support")
+_NOT_LISTED = ("__init__", "base", "policy", "runner", "support")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -112,7 +112,7 @@ def _module_spec(name: str, source: ModuleType) -> ModuleSpec:
 
 @cache
 def _check_spec(name: str, source: ModuleType) -> CheckSpec:
-    from provision.checks.base import CheckSpec
+    from provision.checks.base import CheckSpec, NoArgs
 
     _require(source, ("CODE", "LEVEL", "SCOPE", "run"))
     return CheckSpec(
@@ -123,8 +123,16 @@ def _check_spec(name: str, source: ModuleType) -> CheckSpec:
         scope=source.SCOPE,
         applies=getattr(source, "applies", _always),
         facts=getattr(source, "facts", _no_facts),
-        run=source.run,
+        run=source.run if hasattr(source, "Args") else _without_args(source.run),
+        Args=getattr(source, "Args", NoArgs),
+        deep=getattr(source, "DEEP", False),
+        fix=getattr(source, "fix", None),
     )
+
+
+def _without_args(run: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """A check without thresholds, called like one that has some."""
+    return lambda _, subject: run(subject)
 
 
 def _require(source: ModuleType, attributes: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "provision"
 FLOORS = (
-    ("errors", "results", "events", "secrets", "clock", "shell", "yamlio", "resources", "http", "__init__"),
+    ("errors", "results", "findings", "events", "secrets", "clock", "shell", "yamlio", "resources", "http", "__init__"),
     ("registry", "emitter"),
     ("inventory.model", "facts.base", "actions", "node", "checks.base", "modules.base", "transport.base", "serve.plan"),
     ("http_client",),

@@ -1,122 +1,188 @@
 """Runs the checks: which apply, at which level, and what becomes of one that cannot judge.
 
-An operator sets a check's level by its name or code (``qnext.checks``); a check that meets something unforeseen becomes
-a warning, never a crash; a probe that hung is told once a node, with its deadline, by the first check that needed it.
+A check that meets something unforeseen becomes a warning, never a crash; a probe that hung is told once a node, with
+its deadline, by the first check that needed it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from provision import clock, registry
-from provision.checks.base import CheckScope, CheckSpec, Finding, Level
+from provision.actions import On
+from provision.checks.base import CheckScope, CheckSpec, Finding, Shown
+from provision.checks.policy import STRICTNESS, Choice, Policy, known_word, policy
 from provision.checks.support import CannotTell, Skip
 from provision.errors import ConfigError, Interrupted, RemoteError, Unknown, Unreachable
 from provision.facts.base import Fact
+from provision.findings import CheckOutcome, CheckStatus, Exhibit
 from provision.inventory.model import Host, Inventory, Settings
 from provision.node import Cluster, Node
+from provision.results import ActionResult
 from provision.transport.base import same_probe
 
-CheckStatus = Literal["pass", "warn", "fail", "skipped", "unknown"]
+R = TypeVar("R")
 
-LAYOUT_CODES = tuple(f"S{number:02d}" for number in range(1, 21))
-"""Codes of the layout's rules, which are findings of one check [domain 14.1]."""
-
-_STRICTNESS: tuple[Level, ...] = ("off", "info", "warn", "fail")
+_ALL = Choice()
 
 
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """What became of a check, on a node (empty for what compares nodes). ``reason``: why it was skipped or can't tell.
-    Seconds of wall time."""
-
-    check: str
-    code: str
-    status: CheckStatus
-    findings: tuple[Finding, ...] = ()
-    seconds: float = 0.0
-    node: str = ""
-    reason: str = ""
+def required_facts(
+    settings: Settings, choice: Choice = _ALL, scopes: Sequence[CheckScope] = ("node", "cluster", "trial", "launched")
+) -> tuple[Fact[object], ...]:
+    """All facts that the chosen checks of a node with these settings look at, for one probe. Raises ``ConfigError`` for
+    an unknown name in ``qnext.checks``."""
+    own = policy(settings, choice.judge)
+    specs = [spec for scope in scopes for spec in _specs(scope, choice) if spec.applies(settings) and own.is_on(spec)]
+    return tuple(same_probe(fact for spec in specs for fact in spec.facts(settings)))
 
 
-def required_facts(settings: Settings) -> tuple[Fact[object], ...]:
-    """All facts that the checks of a node with these settings look at, for one probe. Raises ``ConfigError`` for an
-    unknown name in ``qnext.checks``."""
-    levels = _levels(settings)
-    wanted = [spec for spec in registry.checks() if spec.scope != "static" and _is_on(spec, settings, levels)]
-    return tuple(same_probe(fact for spec in wanted for fact in spec.facts(settings)))
-
-
-def run_static(inventory: Inventory) -> tuple[Finding, ...]:
+def run_static(inventory: Inventory, choice: Choice = _ALL) -> tuple[Finding, ...]:
     """What is known to be wrong before a node is touched, the worst first. Raises ``ConfigError`` as above."""
+    findings = [finding for outcome in static_outcomes(inventory, choice) for finding in outcome.findings]
+    return tuple(sorted(findings, key=lambda finding: -STRICTNESS.index(finding.level)))
+
+
+def static_outcomes(inventory: Inventory, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
+    """The static checks' outcomes, in the order of their codes. Raises ``ConfigError`` as above."""
     for host in inventory.hosts:
         _refuse_unknown_names(host, inventory)
-    levels = _levels(inventory.settings)
-    findings = [_filled(finding, spec, levels, "") for spec in _specs("static") for finding in spec.run(inventory)]
-    shown = [finding for finding in findings if finding.level != "off"]
-    return tuple(sorted(shown, key=lambda finding: -_STRICTNESS.index(finding.level)))
+    own = policy(inventory.settings, choice.judge)
+    outcomes = []
+    for spec in _specs("static", choice):
+        found = _Found(list(spec.run(own.args(spec), inventory)))
+        outcomes.append(_outcome(spec, own, "", found, clock.monotonic()))
+    return tuple(outcomes)
 
 
 def _refuse_unknown_names(host: Host, inventory: Inventory) -> None:
-    for key in host.settings.checks:
-        try:
-            _word(key)
-        except ConfigError as error:
-            error.where = inventory.where(host.name, ("checks", key), key=True)
-            raise
+    for section, keys in (("checks", host.settings.checks), ("waive", host.settings.waive)):
+        for key in keys:
+            known_word(key, f"qnext.{section}", where=inventory.where(host.name, (section, key), key=True))
+    try:
+        policy(host.settings)
+    except ConfigError as error:
+        error.where = error.where or inventory.where(host.name, ("checks",), key=True)
+        raise
 
 
-def run_node(node: Node) -> tuple[CheckOutcome, ...]:
+def run_node(node: Node, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
     """All checks of one node, in the order of their codes. Raises ``Unreachable`` where the connection breaks."""
-    return _run_all("node", node, node.settings, node.name)
+    return _run_all("node", node, node.settings, node.name, choice)
 
 
-def run_cluster(cluster: Cluster) -> tuple[CheckOutcome, ...]:
+def run_cluster(cluster: Cluster, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
     """All checks that compare nodes, in the order of their codes."""
-    return _run_all("cluster", cluster, cluster.settings, "")
+    return _run_all("cluster", cluster, cluster.settings, "", choice)
 
 
-def _run_all(scope: CheckScope, subject: object, settings: Settings, node: str) -> tuple[CheckOutcome, ...]:
-    levels = _levels(settings)
-    told: set[str] = set()
+def run_launched(cluster: Cluster, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
+    """All checks of the running servers, in the order of their codes."""
+    return _run_all("launched", cluster, cluster.settings, "", choice)
+
+
+def run_trials(
+    cluster: Cluster, choice: Choice = _ALL
+) -> Generator[On, Mapping[str, ActionResult], tuple[CheckOutcome, ...]]:
+    """All trials, one after the other: yields what they do on the nodes."""
+    own, settings = policy(cluster.settings, choice.judge), cluster.settings
+    outcomes: list[CheckOutcome] = []
+    for spec in _specs("trial", choice):
+        if not spec.applies(settings):
+            continue
+        if not own.is_on(spec):
+            outcomes.append(_switched_off(spec, ""))
+            continue
+        started, found = clock.monotonic(), _Found()
+        with found.guarded(spec, set()):
+            found.shown.extend((yield from spec.run(own.args(spec), cluster)))
+        outcomes.append(_outcome(spec, own, "", found, started))
+    return tuple(outcomes)
+
+
+def _run_all(
+    scope: CheckScope, subject: object, settings: Settings, node: str, choice: Choice
+) -> tuple[CheckOutcome, ...]:
+    own, told = policy(settings, choice.judge), set[str]()
     return tuple(
-        _run(spec, subject, levels, node, told)
-        if _level(spec.name, spec.code, spec.level, levels) != "off"
-        else CheckOutcome(spec.name, spec.code, "skipped", node=node, reason="switched off in qnext.checks")
-        for spec in _specs(scope)
+        _run(spec, subject, own, node, told) if own.is_on(spec) else _switched_off(spec, node)
+        for spec in _specs(scope, choice)
         if spec.applies(settings)
     )
 
 
-def _run(spec: CheckSpec, subject: object, levels: Mapping[str, Level], node: str, told: set[str]) -> CheckOutcome:
-    started = clock.monotonic()
-    found, status, reason = _findings(spec, subject, told)
-    filled = tuple(f for f in (_filled(f, spec, levels, node) for f in found) if f.level != "off")
-    seconds = round(clock.monotonic() - started, 4)
-    return CheckOutcome(spec.name, spec.code, _status(status, filled), filled, seconds, node, reason)
+def _switched_off(spec: CheckSpec, node: str) -> CheckOutcome:
+    reason = "switched off in qnext.checks"
+    return CheckOutcome(spec.name, spec.code, "skipped", node=node, reason=reason, rule=spec.rule)
 
 
-def _findings(spec: CheckSpec, subject: object, told: set[str]) -> tuple[list[Finding], str, str]:
-    """What a check found; and, where it could not judge, "skipped" or "unknown" with the reason."""
-    findings: list[Finding] = []
-    try:
-        findings.extend(spec.run(subject))
-    except Skip as skipped:
-        return findings, "skipped", str(skipped)
-    except Unknown as unknown:
-        return findings, "unknown", str(unknown)
-    except CannotTell as hung:
-        return [*findings, *_once(_hung(hung), told)], "unknown", str(hung)
-    except (Unreachable, Interrupted):
-        raise
-    except RemoteError as error:
-        return [*findings, *_once(_refused(error), told)], "unknown", error.message
-    except Exception as error:  # whatever a node answers, the other checks go on
-        reason = f"{type(error).__name__}: {error}"
-        return [*findings, *_once(_unforeseen(spec, reason), told)], "unknown", reason
-    return findings, "", ""
+def _run(spec: CheckSpec, subject: object, own: Policy, node: str, told: set[str]) -> CheckOutcome:
+    started, found = clock.monotonic(), _Found()
+    with found.guarded(spec, told):
+        found.shown.extend(_each(spec.run(own.args(spec), subject), found))
+    return _outcome(spec, own, node, found, started)
+
+
+def _each(run: Iterable[Shown], found: _Found) -> Iterator[Shown]:
+    """What a check yields, kept at once: what it found before it broke off counts."""
+    for shown in run:
+        found.shown.append(shown)
+    yield from ()
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a check has shown; and, where it could not judge, "skipped" or "unknown" with the reason."""
+
+    shown: list[Shown] = field(default_factory=list)
+    status: str = ""
+    reason: str = ""
+
+    def guarded(self, spec: CheckSpec, told: set[str]) -> _Guard:
+        return _Guard(self, spec, told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guard:
+    """Turns what a check raises into its outcome; lets through what ends the run."""
+
+    found: _Found
+    spec: CheckSpec
+    told: set[str]
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None or not isinstance(error, Exception) or isinstance(error, Unreachable | Interrupted):
+            return False
+        self._settle(error)
+        return True
+
+    def _settle(self, error: Exception) -> None:
+        found = self.found
+        found.status, found.reason = "unknown", str(error)
+        match error:
+            case Skip():
+                found.status = "skipped"
+            case Unknown():
+                pass
+            case CannotTell():
+                found.shown += _once(_hung(error), self.told)
+            case RemoteError():
+                found.reason = error.message
+                found.shown += _once(_refused(error), self.told)
+            case _:
+                found.reason = f"{type(error).__name__}: {error}"
+                found.shown += _once(_unforeseen(self.spec, found.reason), self.told)
+
+
+def _outcome(spec: CheckSpec, own: Policy, node: str, found: _Found, started: float) -> CheckOutcome:
+    findings = tuple(own.judged(shown, spec, node) for shown in found.shown if isinstance(shown, Finding))
+    findings = tuple(finding for finding in findings if finding.level != "off")
+    exhibits: tuple[Exhibit, ...] = tuple(shown for shown in found.shown if not isinstance(shown, Finding))
+    status, seconds = _status(found.status, findings), round(clock.monotonic() - started, 4)
+    return CheckOutcome(spec.name, spec.code, status, findings, seconds, node, found.reason, spec.rule, exhibits)
 
 
 def _once(finding: Finding, told: set[str]) -> list[Finding]:
@@ -160,46 +226,21 @@ def _unforeseen(spec: CheckSpec, reason: str) -> Finding:
 
 def _status(status: str, findings: Iterable[Finding]) -> CheckStatus:
     """The worst finding decides; one that can't tell stays unknown unless what it found fails."""
+    findings = list(findings)
     levels = {finding.level for finding in findings}
     if "fail" in levels:
         return "fail"
-    if status == "skipped":
-        return "skipped"
-    if status == "unknown":
-        return "unknown"
-    return "warn" if "warn" in levels else "pass"
+    if status in ("skipped", "unknown"):
+        return "skipped" if status == "skipped" else "unknown"
+    if "warn" in levels:
+        return "warn"
+    return "waived" if any(finding.waived for finding in findings) else "pass"
 
 
-def _filled(finding: Finding, spec: CheckSpec, levels: Mapping[str, Level], node: str) -> Finding:
-    code = finding.code or spec.code
-    allowed = _level(spec.name, code, spec.level, levels)
-    level = min(allowed, finding.level, key=_STRICTNESS.index)
-    return replace(finding, check=spec.name, code=code, node=finding.node or node, level=level)
+def _specs(scope: CheckScope, choice: Choice) -> list[CheckSpec]:
+    wanted = _wanted(choice)
+    return [spec for spec in registry.checks() if spec.scope == scope and wanted(spec)]
 
 
-def _level(name: str, code: str, default: Level, levels: Mapping[str, Level]) -> Level:
-    return levels.get(code.lower(), levels.get(name, default))
-
-
-def _is_on(spec: CheckSpec, settings: Settings, levels: Mapping[str, Level]) -> bool:
-    return spec.applies(settings) and _level(spec.name, spec.code, spec.level, levels) != "off"
-
-
-def _specs(scope: CheckScope) -> list[CheckSpec]:
-    return [spec for spec in registry.checks() if spec.scope == scope]
-
-
-def _levels(settings: Settings) -> dict[str, Level]:
-    """The operator's levels by name and by code in lower case."""
-    return {_word(key): level for key, level in settings.checks.items()}
-
-
-def _word(key: str) -> str:
-    """A key of ``qnext.checks`` as ``_level`` looks for it. Raises ``ConfigError`` for an unknown one."""
-    word = key.replace("-", "_").lower()
-    names = {spec.name for spec in registry.checks()}
-    codes = {spec.code.lower() for spec in registry.checks()} | {code.lower() for code in LAYOUT_CODES}
-    if word not in names | codes:
-        hint = registry.did_you_mean(word, names | codes)
-        raise ConfigError(f"qnext.checks: no check is named {key!r}", hint=hint)
-    return word
+def _wanted(choice: Choice) -> Callable[[CheckSpec], bool]:
+    return choice.wants if choice != _ALL else lambda spec: not spec.deep

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Finding
-from provision.checks.support import differing, each
+from provision.checks.base import Shown
+from provision.checks.support import compared, each
 from provision.facts.base import Fact
 from provision.facts.docker import Docker
 from provision.inventory.model import Settings
@@ -20,14 +20,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
     return (Docker(),)
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(cluster: Cluster) -> Iterable[Shown]:
     versions = {name: value.server_version for name, value in each(cluster, Docker()).items() if value.server_version}
-    odd = differing(versions)
-    if odd:
-        yield Finding(
-            f"Docker's version differs: {odd[0]}",
-            "install the same version on all nodes when there is time",
-            node=odd[1],
-            expected="the same on all nodes",
-            observed=versions[odd[1]],
-        )
+    remedy = "install the same version on all nodes when there is time"
+    yield from compared("Docker", versions, remedy, level="warn", summary="Docker's version differs")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Finding
-from provision.checks.support import ascend, differing, each
+from provision.checks.base import Shown
+from provision.checks.support import ascend, compared, each
 from provision.facts.base import Fact
 from provision.facts.driver import Driver, DriverValue
 from provision.inventory.model import Settings
@@ -22,17 +22,11 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
     return (Driver(),)
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(cluster: Cluster) -> Iterable[Shown]:
     versions = {name: text for name, value in each(cluster, Driver()).items() if (text := _versions(value))}
-    odd = differing(versions)
-    if odd:
-        yield Finding(
-            f"driver or firmware differ: {odd[0]}",
-            "bring all nodes to one HDK release",
-            node=odd[1],
-            expected="the same on all nodes",
-            observed=versions[odd[1]],
-        )
+    yield from compared(
+        "driver and firmware", versions, "bring all nodes to one HDK release", summary="driver or firmware differ"
+    )
 
 
 def _versions(value: DriverValue) -> str:

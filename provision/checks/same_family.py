@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Finding
+from provision.checks.base import Shown
 from provision.checks.npu_family import family
-from provision.checks.support import NPU_FACTS, Skip, absent, ascend, differing, npu_smi, selected
+from provision.checks.support import NPU_FACTS, Skip, absent, ascend, compared, npu_smi, selected
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
@@ -25,17 +25,10 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
     return NPU_FACTS
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(cluster: Cluster) -> Iterable[Shown]:
     kinds = {node.name: kind for node in cluster.nodes if (kind := _kind(node))}
-    odd = differing(kinds)
-    if odd:
-        yield Finding(
-            f"the nodes' NPUs differ: {odd[0]}",
-            "put unlike nodes into clusters of their own, or level them with qnext.devices",
-            node=odd[1],
-            expected="the same on all nodes",
-            observed=kinds[odd[1]],
-        )
+    remedy = "put unlike nodes into clusters of their own, or level them with qnext.devices"
+    yield from compared("NPUs", kinds, remedy, summary="the nodes' NPUs differ")
 
 
 def _kind(node: Node) -> str:

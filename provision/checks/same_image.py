@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Finding
-from provision.checks.support import differing, each
+from provision.checks.base import Shown
+from provision.checks.support import compared, each
 from provision.facts.base import Fact
 from provision.facts.docker import Image
 from provision.inventory.model import Settings
@@ -23,17 +23,10 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
     return (Image(settings.install.image),)
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(cluster: Cluster) -> Iterable[Shown]:
     image = cluster.settings.install.image
     ids = {
         name: value.id.removeprefix("sha256:")[:12] for name, value in each(cluster, Image(image)).items() if value.id
     }
-    odd = differing(ids)
-    if odd:
-        yield Finding(
-            f"{image} is not the same image everywhere: {odd[0]}",
-            f"docker pull {image} on every node, or name the image by digest (…@sha256:…)",
-            node=odd[1],
-            expected="one image id",
-            observed=ids[odd[1]],
-        )
+    remedy = f"docker pull {image} on every node, or name the image by digest (…@sha256:…)"
+    yield from compared("image id", ids, remedy, summary=f"{image} is not the same image everywhere")

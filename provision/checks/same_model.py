@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Finding
-from provision.checks.support import each, groups, listed
+from provision.checks.base import Finding, Shown
+from provision.checks.support import each, listed
 from provision.facts.base import Fact
 from provision.facts.model import ModelFolder, ModelFolderValue
+from provision.findings import comparison
 from provision.inventory.model import Settings
 from provision.node import Cluster
 
@@ -20,12 +21,14 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
     return (ModelFolder(settings.model.path),)
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(cluster: Cluster) -> Iterable[Shown]:
     path = cluster.settings.model.path
     values = {
         name: value for name, value in each(cluster, ModelFolder(path)).items() if value.digest and value.complete
     }
-    by_digest = list(groups({name: value.digest for name, value in values.items()}).values())
+    row = comparison("model files", {name: value.digest[:12] for name, value in values.items()}, "fail")
+    yield row
+    by_digest = [list(nodes) for _, nodes in row.values]
     for odd in by_digest[1:]:
         good, other = values[by_digest[0][0]], values[odd[0]]
         yield Finding(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Finding
+from provision.checks.base import Finding, Shown
 from provision.checks.npu_link import hccn
-from provision.checks.support import Skip, ascend, differing, span
+from provision.checks.support import Skip, ascend, compared, span
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
@@ -20,26 +20,21 @@ SCOPE = "cluster"
 
 applies = ascend
 
+_SUMMARY = "the NPUs' TLS switch is not the same everywhere"
+_REMEDY = "hccn_tool -i N -tls -s enable 0 on every device of the nodes at odds (an administrator's decision)"
+
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
     return () if settings.serve.topology == "single" else (hccn(settings),)
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(cluster: Cluster) -> Iterable[Shown]:
     if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
         raise Skip("no ranks on several nodes")
     switches = {node.name: word for node in cluster.nodes if (word := _switch(node))}
-    odd = differing(switches)
-    mixed = next((name for name, word in switches.items() if word.startswith("mixed")), "")
-    if odd or mixed:
-        node = mixed or (odd[1] if odd else "")
-        yield Finding(
-            f"the NPUs' TLS switch is not the same everywhere: {odd[0] if odd else f'{switches[node]} on {node}'}",
-            "hccn_tool -i N -tls -s enable 0 on every device of the nodes at odds (an administrator's decision)",
-            node=node,
-            expected="one setting",
-            observed=switches[node],
-        )
+    yield from compared("NPU network TLS", switches, _REMEDY, summary=_SUMMARY)
+    if len(set(switches.values())) == 1 and (mixed := next(iter(switches.values()))).startswith("mixed"):
+        yield Finding(f"{_SUMMARY}: {mixed} on all nodes", _REMEDY, expected="one setting", observed=mixed)
 
 
 def _switch(node: Node) -> str:

@@ -10,12 +10,13 @@ from typing import Protocol, TypeVar
 
 from provision.accel.ascend.npu_smi import Die
 from provision.accel.protocol import accelerator
-from provision.checks.base import Finding
+from provision.checks.base import Finding, Level, Shown
 from provision.facts.base import Fact
 from provision.facts.davinci import Davinci, DavinciValue
 from provision.facts.docker import Containers, ContainersValue, Docker, DockerValue
 from provision.facts.driver import MountSources
 from provision.facts.npu_smi import NpuSmi, NpuSmiMapping, NpuSmiMappingValue, NpuSmiValue
+from provision.findings import comparison
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
 
@@ -177,21 +178,31 @@ def size(count: int) -> str:
     return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / MIB:.0f} MB"
 
 
-def groups(values: Mapping[str, str]) -> dict[str, list[str]]:
-    """Node names by value, the commonest value first."""
-    found: dict[str, list[str]] = {}
-    for node, value in values.items():
-        found.setdefault(value, []).append(node)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
-
-
-def differing(values: Mapping[str, str]) -> tuple[str, str] | None:
-    """(text of who has what, the node most likely at odds) where the values are not all the same."""
-    found = groups(values)
-    if len(found) < 2:
-        return None
-    text = "; ".join(f"{value} on {listed(nodes, 8)}" for value, nodes in found.items())
-    return text, list(found.values())[-1][0]
+def compared(
+    subject: str,
+    values: Mapping[str, str],
+    remedy: str,
+    *,
+    level: Level = "fail",
+    summary: str = "",
+    codes: str = "",
+) -> Iterator[Shown]:
+    """A row of the sameness table (node name to value) and, where nodes differ, a finding of ``level`` that names the
+    nodes at odds with the majority. ``summary`` stands before the values: "the driver is not the same everywhere"."""
+    row = comparison(subject, values, level)
+    yield row
+    if row.same:
+        return
+    told = "; ".join(f"{value} on {listed(nodes, 8)}" for value, nodes in row.values)
+    yield Finding(
+        f"{summary or f'{subject} is not the same everywhere'}: {told}",
+        remedy,
+        node=row.values[-1][1][0],
+        expected="the same on all nodes" if row.majority is None else f"{row.majority}, as most nodes have",
+        observed=row.values[-1][0],
+        code=codes,
+        level=level,
+    )
 
 
 def each(cluster: Cluster, fact: Fact[V]) -> dict[str, V]:

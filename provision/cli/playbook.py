@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from provision.engine.header import read_header
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
+    from provision.events import Sink
     from provision.inventory.model import Host, Inventory
 
 OUTPUTS = ("auto", "live", "plain", "jsonl")
@@ -66,6 +68,10 @@ def _shared() -> list[click.Parameter]:
         "-o", "--output", type=click.Choice(OUTPUTS), default="auto", show_default=True, help="How progress is shown."
     )
     @click.option("--json", "as_json", is_flag=True, help="One JSON report on stdout at the end, for scripts.")
+    @click.option(
+        "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a self-contained HTML page."
+    )
+    @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write a JUnit file, for CI.")
     @forks_option
     @verbose_option
     def shared(**_: Any) -> None: ...
@@ -101,6 +107,8 @@ def _run(
     skip_tags: str,
     output: str,
     as_json: bool,
+    html: Path | None,
+    junit: Path | None,
     forks: int,
     verbose: int,
     yes: bool,
@@ -128,6 +136,7 @@ def _run(
         confirm(inventory.settings.cluster, header, hosts, yes=yes)
     directory = RunDirectory.create(header.name, inventory, argv=sys.argv)
     stop = threading.Event()
+    previewed = bool(header.preview and params.get(header.preview)) and not check
     options = RunOptions(
         mode="plan" if check else "apply",
         diff=diff,
@@ -140,21 +149,23 @@ def _run(
         run=directory.run,
         directory=str(directory.path),
     )
-    screen = sink(
-        "plain" if as_json and output == "auto" else output,
-        stdout=sys.stdout,
-        stderr=sys.stderr,
-        verbose=verbose,
-        diff=diff,
-    )
-    with (
-        interruptible(stop),
-        Emitter([directory, screen]) as emitter,
-        Pool(hosts, max_connects=forks, stop=stop) as pool,
-    ):
-        for warning in inventory.warnings:
-            emitter.emit(Note(text=warning, level="warn"))
-        report = execute(playbook, inventory, hosts, params=params, options=options, pool=pool, emitter=emitter)
+    preview = replace(options, mode="plan", tags=(header.preview,), skip_tags=())
+
+    def screen() -> Sink:
+        kind = "plain" if as_json and output == "auto" else output
+        return sink(kind, stdout=sys.stdout, stderr=sys.stderr, verbose=verbose, diff=diff)
+
+    with interruptible(stop), Pool(hosts, max_connects=forks, stop=stop) as pool:
+        if previewed:
+            with Emitter([screen()]) as emitter:
+                plan = execute(playbook, inventory, hosts, params=params, options=preview, pool=pool, emitter=emitter)
+            planned = sum(outcome.changed for outcome in plan.outcomes)
+            if stop.is_set() or (planned and not agreed(planned, header, yes=yes)):
+                return plan.exit_code
+        with Emitter([directory, screen(), *report_files(html, junit)]) as emitter:
+            for warning in inventory.warnings:
+                emitter.emit(Note(text=warning, level="warn"))
+            report = execute(playbook, inventory, hosts, params=params, options=options, pool=pool, emitter=emitter)
         counters = pool.counters()
     if as_json:
         print_json(as_data(report, header.name, options.mode, str(directory.path), counters))
@@ -174,6 +185,43 @@ def _refuse_part_of_a_whole(header: Header, inventory: Inventory, hosts: Sequenc
         f"--limit {limit} leaves out {left_out}, which the {inventory.settings.serve.topology} layout needs",
         hint=f"run {header.name} without --limit; check and status take one",
     )
+
+
+def agreed(planned: int, header: Header, *, yes: bool) -> bool:
+    """Whether what was shown shall be done. Raises ``UsageError`` where there is nobody to ask."""
+    if yes:
+        return True
+    actions = f"{planned} action{'s' * (planned != 1)}"
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{header.name} would perform {actions}, and there is no terminal to ask", hint="look, then pass --yes"
+        )
+    return click.confirm(f"Perform {actions}?", default=False, err=True)
+
+
+def report_files(html: Path | None, junit: Path | None) -> list[Sink]:
+    """The sinks of ``--html`` and ``--junit``. Raises ``UsageError`` where such a file can't be written."""
+    sinks: list[Sink] = []
+    if html:
+        from provision.render.html import HtmlReport
+
+        sinks.append(HtmlReport(_writable(html)))
+    if junit:
+        from provision.render.junit import JUnit
+
+        sinks.append(JUnit(_writable(junit)))
+    return sinks
+
+
+def _writable(path: Path) -> Path:
+    """``path``, proven writable before a long run rather than after it."""
+    try:
+        with path.open("a", encoding="utf-8"):
+            return path
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written: {error.strerror}", hint="name a file in a folder that exists"
+        ) from error
 
 
 def refuse_impossible(inventory: Inventory) -> None:

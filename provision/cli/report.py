@@ -34,7 +34,7 @@ def as_data(
             }
             for o in report.outcomes
         ],
-        "checks": [plain(check) for outcome in _outcomes(report) for check in _checks(outcome.data)],
+        "checks": [plain(check) for outcome in _outcomes(report) for check in outcome.checks],
         "unreachable": {node: _error(e) for node, e in report.unreachable.items()},
         "errors": {node or "cluster": _error(e) for node, e in report.errors.items()},
         "result": dict(report.facts),
@@ -48,11 +48,6 @@ def as_data(
 def _outcomes(report: RunReport) -> Iterable[Outcome]:
     """Every outcome once: that of a cluster-scoped module is told for each node."""
     return {id(o.outcome): o.outcome for o in report.outcomes if o.outcome}.values()
-
-
-def _checks(data: Mapping[str, object]) -> tuple[object, ...]:
-    checks = data.get("checks", ())
-    return checks if isinstance(checks, tuple) else ()
 
 
 def _error(error: ProvisionError) -> dict[str, object]:

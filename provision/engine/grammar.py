@@ -17,7 +17,7 @@ from provision.yamlio import Node
 if TYPE_CHECKING:
     from provision.modules.base import ModuleArgs, ModuleSpec
 
-FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "whole", "unreachable", "plays"})
+FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "preview", "whole", "unreachable", "plays"})
 PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required"})
 PLAY_WORDS = frozenset(
     {
@@ -81,6 +81,7 @@ class Header:
     """What a playbook says of itself: enough for ``--help``, read without loading the rest; ``doc`` is its top comment.
 
     ``confirm``: the cluster's name must be typed first. ``lint``: the layout is judged offline before any connection.
+    ``preview``: the flag among its params that, when set, has the plan shown and confirmed before it is applied.
     ``whole``: it concerns the layout as a whole, so ``--limit`` may not cut hosts off. ``unreachable``: whether hosts
     that can't be reached end the run before anything changes, or the others go on.
     """
@@ -91,6 +92,7 @@ class Header:
     doc: str
     params: tuple[Param, ...]
     confirm: bool = False
+    preview: str = ""
     lint: bool = False
     whole: bool = False
     unreachable: Literal["stop", "continue"] = "stop"

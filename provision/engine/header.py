@@ -43,13 +43,18 @@ def header_of(node: Node, path: Path, reading: Reading) -> Header:
     if not summary:
         reading.errors.append(node.error("a playbook needs a summary", hint="summary: one line, shown in --help"))
     stop = reading.choice(node, "unreachable", ("stop", "continue"), "stop") == "stop"
+    params, preview = tuple(_params(node, reading)), reading.text(node, "preview")
+    if preview and not any(param.name == preview and param.type == "bool" for param in params):
+        hint = "preview names a param of type bool that asks for changes"
+        reading.errors.append(node.error(f"there is no flag {preview!r} among the params", ["preview"], hint=hint))
     return Header(
         name=path.stem,
         path=path,
         summary=summary,
         doc=_comment(path),
-        params=tuple(_params(node, reading)),
+        params=params,
         confirm=reading.flag(node, "confirm"),
+        preview=preview,
         lint=reading.flag(node, "lint"),
         whole=reading.flag(node, "whole"),
         unreachable="stop" if stop else "continue",

@@ -10,7 +10,7 @@ from provision.errors import ChecksFailed, ProvisionError, Unknown, Unreachable
 from provision.events import Status
 
 if TYPE_CHECKING:
-    from provision.checks.base import Finding
+    from provision.findings import Finding
     from provision.modules.base import Outcome
 
 _WORST: tuple[Status, ...] = ("skipped", "ok", "warned", "changed", "unknown", "failed", "unreachable")

@@ -153,7 +153,7 @@ class _Batch:
     def _node_task(self, task: Task, view: NodeView, course: _Course) -> StepResult:
         with self.state.context.watch.busy(view.name, task.name):
             result = step.on_node(task, view, self._names(view, course))
-        self.state.found(result, view.name)
+        self.state.found(result, task.name, view.name)
         self.state.ended(self.play, task, view.name, result, _shown(task, result))
         return result
 
@@ -166,7 +166,7 @@ class _Batch:
     def _cluster_task(self, task: Task, views: Sequence[NodeView], course: _Course) -> None:
         with self.state.context.watch.busy("", task.name):
             result, changes = step.on_cluster(task, views, self._names(views[0], course))
-        self.state.found(result, "")
+        self.state.found(result, task.name, "")
         self._tell_cluster(task, views, result, changes)
         self.state.contribute(result)
         for view in views:

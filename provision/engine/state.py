@@ -11,7 +11,7 @@ from provision.engine.grammar import Frame, Play, Playbook, Task
 from provision.engine.outcome import Registered, StepResult
 from provision.engine.view import NodeView
 from provision.errors import ProvisionError
-from provision.events import Found, Status, TaskEnded
+from provision.events import Checked, Found, Status, TaskEnded
 from provision.facts.base import Fact
 from provision.inventory.model import Inventory
 
@@ -120,8 +120,8 @@ class State:
         if node:
             self.count(node, shown)
 
-    def found(self, result: StepResult, node: str) -> None:
-        """Tell the findings of a result."""
+    def found(self, result: StepResult, task: str, node: str) -> None:
+        """Tell the findings of a result, and the checks that they stem from."""
         for finding in result.findings:
             self.context.emitter.emit(
                 Found(
@@ -133,8 +133,13 @@ class State:
                     remedy=finding.remedy,
                     expected=finding.expected,
                     observed=finding.observed,
+                    fix=finding.fix,
+                    waived=finding.waived,
                 )
             )
+        checks = tuple(check for outcome in result.outcomes for check in outcome.checks)
+        if checks:
+            self.context.emitter.emit(Checked(task=task, outcomes=checks))
 
     def contribute(self, result: StepResult) -> None:
         """Take what modules have for the end of the run: ``summary`` lines and ``next`` commands."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
@@ -102,6 +103,88 @@ class Serve(Strict):
     api_key: Secret | None = Field(None, description="key that clients must send; a secret reference")
 
 
+class Waiver(Strict):
+    """A finding that the operator knows of and accepts for a while. It is shown, and stops nothing."""
+
+    reason: str = Field(min_length=3, description="why it is accepted: shown with the finding")
+    until: date = Field(description="last day on which it holds, as 2026-12-31; from the next day on it counts again")
+    finding: str = Field("", description="only findings that contain this text; default: all of the check")
+
+
+class Evaluate(Strict):
+    """What an evaluation needs on the node that runs it."""
+
+    venv: str | None = Field(None, pattern=r"^/", description="virtual environment that holds AISBench")
+    tokenizer: str | None = Field(None, pattern=r"^/", description="folder of the tokenizer; default: the model's")
+    datasets: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field((), description="files or folders of data sets")
+
+
+VersionText = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)*$")]
+ReleaseName = Annotated[str, Field(pattern=r"^(main|v?[0-9]+(\.[0-9]+){1,3}((rc|\.post)[0-9]+)?)$")]
+Feature = Literal["full-and-piecewise", "kv-pool", "fabric-memory"]
+
+
+class ReleaseRow(Strict):
+    """What an operator knows better of a release of vllm-ascend than the shipped table; None: as shipped."""
+
+    vllm: str | None = Field(None, description="release of vLLM inside")
+    python: str | None = Field(
+        None, pattern=r"^[<>=!~]=?[0-9.]+(,[<>=!~]=?[0-9.]+)*$", description="range of Python, e.g. >=3.10,<3.12"
+    )
+    cann: VersionText | None = Field(None, description="CANN inside")
+    torch: str | None = Field(None, description="PyTorch inside")
+    torch_npu: str | None = Field(None, description="torch_npu inside")
+    triton_ascend: str | None = Field(None, description="triton-ascend inside")
+    mooncake: str | None = Field(None, description="Mooncake inside")
+    min_hdk: VersionText | None = Field(None, description="driver (HDK) below which to warn")
+
+
+class CannRow(Strict):
+    """What an operator knows better of a version of CANN; None: as shipped."""
+
+    min_hdk: VersionText | None = Field(None, description="driver (HDK) below which to warn")
+    family: str | None = Field(None, description="the toolkit's own family, e.g. V100R001C25")
+    drivers: tuple[str, ...] | None = Field(None, description="families of drivers it works with")
+
+
+class Need(Strict):
+    """Lowest versions that a feature works with; what is left out does not matter."""
+
+    hdk: VersionText | None = Field(None, description="driver (HDK)")
+    cann: VersionText | None = Field(None, description="CANN")
+    mooncake: VersionText | None = Field(None, description="Mooncake")
+
+
+class FeatureRow(Strict):
+    """What a feature of the server needs."""
+
+    needs: tuple[Need, ...] = Field(description="alternatives, of which one must hold; empty: nothing is needed")
+
+
+class ModelRow(Strict):
+    """What an operator knows better of a model; None: as its profile says."""
+
+    first: ReleaseName | None = Field(None, description="first release of vllm-ascend that serves it at all")
+    stable: ReleaseName | None = Field(None, description="first release on which it runs stably")
+
+
+class Compatibility(Strict):
+    """The operator's rows over the shipped table of what works with what."""
+
+    releases: dict[ReleaseName, ReleaseRow] = Field(
+        default_factory=dict, description="by release of vllm-ascend: what is inside, and the lowest driver"
+    )
+    cann: dict[VersionText, CannRow] = Field(
+        default_factory=dict, description="by version of CANN: the lowest driver, and families of drivers"
+    )
+    features: dict[Feature, FeatureRow] = Field(
+        default_factory=dict, description="by feature of the server: lowest driver, CANN and Mooncake"
+    )
+    models: dict[str, ModelRow] = Field(
+        default_factory=dict, description="by model profile: the first and the first stable release"
+    )
+
+
 class Settings(Strict):
     """``qnext`` of one host, after all groups are merged."""
 
@@ -120,7 +203,20 @@ class Settings(Strict):
     )
     devices: Devices | None = Field(None, description="davinci numbers this cluster may use; default: all")
     state_dir: str = Field("/var/lib/qnext", pattern=r"^/", description="folder on the nodes for launch files and jobs")
-    checks: dict[str, CheckLevel] = Field(default_factory=dict, description="level of a check by name or code")
+    checks: dict[str, CheckLevel | dict[str, Scalar | list[Scalar]]] = Field(
+        default_factory=dict,
+        description="judgement by a check's name or code: a level, or a mapping of level and thresholds",
+    )
+    waive: dict[str, Waiver] = Field(
+        default_factory=dict, description="findings that are known and accepted, by a check's name or code"
+    )
+    compatibility: Compatibility = Field(
+        default_factory=Compatibility, description="what works with what, over the shipped table"
+    )
+    shared_folders: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field(
+        (), description="folders that are one and the same on all nodes (NFS, a parallel file system)"
+    )
+    evaluate: Evaluate | None = Field(None, description="where accuracy and speed are measured from")
 
 
 @dataclass(frozen=True, slots=True)

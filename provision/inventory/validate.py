@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from types import UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -30,6 +31,9 @@ PATTERN_WORDS = {
     r"^\S+$": "a text without spaces",
     r"^[^\s/]{1,15}$": "the name of a network interface, such as eth0",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a name of letters, digits and underscores",
+    r"^[0-9]+(\.[0-9A-Za-z]+)*$": "a version such as 25.5.1 or 8.3.RC2",
+    r"^(main|v?[0-9]+(\.[0-9]+){1,3}((rc|\.post)[0-9]+)?)$": "a release of vllm-ascend, such as v0.18.0",
+    r"^[<>=!~]=?[0-9.]+(,[<>=!~]=?[0-9.]+)*$": "a range of versions such as >=3.10,<3.12",
 }
 """What each pattern in the models asks for; a test holds this complete."""
 
@@ -119,14 +123,26 @@ def _unknown_key(name: str, path: Path, node: Node) -> ConfigError:
 
 
 def fields_at(path: Path) -> dict[str, Any]:
-    """Fields of the model at ``path`` below ``qnext``, by name."""
-    model: type[BaseModel] = Settings
+    """Fields of the model at ``path`` below ``qnext``, by name; empty where no model stands there."""
+    annotation: Any = Settings
     for step in path:
-        annotation = model.model_fields[step].annotation if step in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return {}
-        model = annotation
-    return dict(model.model_fields)
+        model = _model(annotation)
+        annotation = _value_at(model, step) if model else _model(*get_args(annotation))
+    model = _model(annotation)
+    return dict(model.model_fields) if model else {}
+
+
+def _value_at(model: type[BaseModel], step: Any) -> Any:
+    return model.model_fields[step].annotation if step in model.model_fields else None
+
+
+def _model(*annotations: Any) -> type[BaseModel] | None:
+    """The model among these: one itself, an optional one, or the last of a mapping's or a list's arguments."""
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return annotation
+    optional = [a for each in annotations if isinstance(each, UnionType) for a in get_args(each)]
+    return _model(*optional) if optional else None
 
 
 def _describe_field(path: Path) -> str:

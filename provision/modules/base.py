@@ -18,8 +18,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from provision.actions import Action, On
-from provision.checks.base import Finding
 from provision.facts.base import Fact
+from provision.findings import CheckOutcome, Finding
 from provision.inventory.model import Settings
 from provision.results import ActionResult
 
@@ -36,7 +36,8 @@ class ModuleArgs(BaseModel):
 class Outcome:
     """What a module found or did, in a sentence; ``data`` is what ``register`` keeps.
 
-    ``findings`` are shown one by one; one of level fail fails the task, on the node it names. ``summary`` and ``next``
+    ``findings`` are shown one by one; one of level fail fails the task, on the node it names. ``checks`` are the
+    outcomes that they stem from, for tables and reports. ``summary`` and ``next``
     go into the run's last words: result lines (endpoint, model) and commands to type.
     """
 
@@ -45,6 +46,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
     next: tuple[str, ...] = ()
+    checks: tuple[CheckOutcome, ...] = ()
 
 
 NodeRun = Generator[Action, ActionResult, Outcome | None]

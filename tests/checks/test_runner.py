@@ -19,6 +19,10 @@ from . import world
 Run = Callable[[Any], Iterable[Finding]]
 
 
+def _without_args(run: Run) -> Callable[[Any, Any], Iterable[Finding]]:
+    return lambda _, subject: run(subject)
+
+
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Replace all checks by these, named one, two…"""
@@ -26,7 +30,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def put(*runs: Run, level: Any = "fail") -> None:
         names = ("one", "two", "three")
         specs = tuple(
-            CheckSpec(name, "", f"T0{n}", level, "node", lambda settings: True, lambda settings: (), run)
+            CheckSpec(name, "", f"T0{n}", level, "node", lambda settings: True, lambda settings: (), _without_args(run))
             for n, (name, run) in enumerate(zip(names, runs, strict=False), 1)
         )
         monkeypatch.setattr(registry, "checks", lambda: specs)

@@ -18,13 +18,13 @@ import pytest
 
 from provision import registry
 from provision.actions import Call, Job, On, Put, Remove, Run
-from provision.checks.base import Finding
 from provision.emitter import Emitter
 from provision.engine.load import load_playbook
 from provision.engine.run import RunOptions, RunReport, execute
 from provision.errors import ConfigError, ConnectFailed, ConnectionLost, ProvisionError
 from provision.events import Event
 from provision.facts.base import Fact
+from provision.findings import Finding
 from provision.inventory.model import Connection, Host, Inventory, Settings
 from provision.modules.base import ModuleArgs, Outcome
 from provision.results import Result

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from provision.checks import runner
-from provision.checks.base import Finding
 from provision.checks.runner import CheckOutcome
+from provision.findings import Finding
 from provision.modules import check
 from tests.modules.world import cluster, drive
 
@@ -14,14 +14,14 @@ BAD = Finding("too little", "add more", node="atlas-1", level="fail")
 
 
 def test_counts_and_findings(monkeypatch: pytest.MonkeyPatch) -> None:
-    def node(node: object) -> tuple[CheckOutcome, ...]:
+    def node(node: object, choice: object) -> tuple[CheckOutcome, ...]:
         return (CheckOutcome("a", "N01", "pass"), CheckOutcome("b", "N02", "fail", (BAD,)))
 
     monkeypatch.setattr(runner, "run_node", node)
-    monkeypatch.setattr(runner, "run_cluster", lambda _: (CheckOutcome("c", "C01", "skipped"),))
+    monkeypatch.setattr(runner, "run_cluster", lambda *_: (CheckOutcome("c", "C01", "skipped"),))
 
     outcome = drive(check.run(check.Args(), cluster())).outcome
 
     assert outcome.message == "2 pass, 2 fail, 1 skipped"
     assert outcome.findings == (BAD, BAD)
-    assert len(outcome.data["checks"]) == 5
+    assert len(outcome.checks) == 5

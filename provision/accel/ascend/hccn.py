@@ -1,19 +1,15 @@
-"""What ``hccn_tool`` prints and ``/etc/hccn.conf`` holds, as values: pure parsers over text.
+"""How ``hccn_tool`` and ``/etc/hccn.conf`` say that the NPUs' network is set up: link, health, addresses, TLS.
 
-The tool names no device in most of its output, so a loop's answers are told apart by their order alone, or by the
-command line that some logs print above each. Whoever calls it prints a marker per device instead.
+Pure parsers over text, of one answer or of a loop's; counters, history and optics are in ``hccn_detail``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from provision.accel.ascend.text import assignments, complaints, integer
-
-T = TypeVar("T")
+from provision.accel.ascend.hccn_lines import ADDRESS, collect, numbered, problems
+from provision.accel.ascend.text import assignments, integer
 
 NET_HEALTHS = (
     "Success",
@@ -40,6 +36,7 @@ class HccnAddress:
     netmask: str | None = None
     netdetect: str | None = None
     gateway: str | None = None
+    send_arp: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class HccnConf:
 
 @dataclass(frozen=True, slots=True)
 class HccnState:
-    """A one-word answer (link, net_health). ``device`` is None where the output doesn't name it."""
+    """A one-word answer (link, net_health, fec). ``device`` is None where the output doesn't name it."""
 
     state: str
     device: int | None = None
@@ -81,6 +78,23 @@ class HccnIps:
     """The answers in order."""
 
     entries: tuple[HccnIp, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HccnGateway:
+    """The default gateway of the NPU's own interface."""
+
+    address: str
+    interface: str | None = None
+    device: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HccnGateways:
+    """The answers in order."""
+
+    entries: tuple[HccnGateway, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -122,10 +136,48 @@ def parse_vnic(text: str) -> HccnIps:
     return _addresses(text, "vnic ", "vnic address")
 
 
+def parse_netdetect(text: str) -> HccnIps:
+    """``hccn_tool -i N -netdetect -g``: ``netdetect address: X``, or ``netdetect addr: X`` of 2026. Never raises."""
+
+    def address(line: str, device: int | None) -> HccnIp | None:
+        match = re.match(rf"netdetect addr(?:ess)?: *({ADDRESS})$", line)
+        return HccnIp(match[1], device=device) if match else None
+
+    found = collect(text, address)
+    return HccnIps(tuple(found), problems(text, found, "detection address"))
+
+
+def parse_gateway(text: str) -> HccnGateways:
+    """``hccn_tool -i N -gateway -g``: ``default gateway:X, Iface:ethN``. Never raises."""
+
+    def gateway(line: str, device: int | None) -> HccnGateway | None:
+        match = re.match(rf"default gateway: *({ADDRESS})(?:, *Iface: *([\w.-]{{1,32}}))?$", line)
+        return HccnGateway(match[1], match[2], device) if match else None
+
+    found = collect(text, gateway)
+    return HccnGateways(tuple(found), problems(text, found, "gateway"))
+
+
+def parse_fec(text: str) -> HccnStates:
+    """``hccn_tool -i N -fec -g``: ``rs``, ``no`` or ``auto``; unequal modes at both ends keep a link down. Never
+    raises."""
+    return _states(text, r"fec mode: *(rs|no|auto)\b", "FEC mode")
+
+
+def parse_set(text: str) -> HccnStates:
+    """``hccn_tool -i N … -s …``: ``Cmd executed successfully!`` is the state ``done``. Never raises."""
+
+    def done(line: str, device: int | None) -> HccnState | None:
+        return HccnState("done", device) if line.startswith("Cmd executed successfully") else None
+
+    found = collect(text, done)
+    return HccnStates(tuple(found), problems(text, found, "success"))
+
+
 def parse_tls(text: str) -> HccnTlsStates:
     """``hccn_tool -i N -tls -g``: the only answer that names its device. Never raises."""
-    found = _collect(text, _tls)
-    return HccnTlsStates(tuple(found), _problems(text, found, "TLS switch"))
+    found = collect(text, _tls)
+    return HccnTlsStates(tuple(found), problems(text, found, "TLS switch"))
 
 
 def parse_conf(text: str) -> HccnConf:
@@ -137,7 +189,7 @@ def parse_conf(text: str) -> HccnConf:
         if device is not None and value:
             devices[device] = _configured(devices.get(device, HccnAddress(device)), what, value)
     found = [devices[number] for number in sorted(devices)]
-    return HccnConf(tuple(found), _problems(text, found, "device"))
+    return HccnConf(tuple(found), problems(text, found, "device"))
 
 
 def _configured(entry: HccnAddress, what: str, value: str) -> HccnAddress:
@@ -150,6 +202,8 @@ def _configured(entry: HccnAddress, what: str, value: str) -> HccnAddress:
             return replace(entry, netdetect=value)
         case "gateway":
             return replace(entry, gateway=value)
+        case "send_arp_status":
+            return replace(entry, send_arp=value == "1")
     return entry
 
 
@@ -158,22 +212,22 @@ def _states(text: str, pattern: str, what: str) -> HccnStates:
         match = re.search(pattern, line)
         return HccnState(match[1], device) if match else None
 
-    found = _collect(text, state)
-    return HccnStates(tuple(found), _problems(text, found, what))
+    found = collect(text, state)
+    return HccnStates(tuple(found), problems(text, found, what))
 
 
 def _addresses(text: str, prefix: str, what: str) -> HccnIps:
     found: list[HccnIp] = []
     link: str | None = None
-    for line, device in _numbered(text):
+    for line, device in numbered(text):
         if prefix and (state := re.search(rf"{prefix}link status: *(UP|DOWN)\b", line)):
             link = state[1]
-        elif address := re.match(rf"{prefix}ipaddr: *([0-9a-fA-F.:]+)$", line):
+        elif address := re.match(rf"{prefix}ipaddr: *({ADDRESS})$", line):
             found.append(HccnIp(address[1], link=link, device=device))
             link = None
-        elif found and (mask := re.match(rf"{prefix}netmask: *([0-9a-fA-F.:]+)$", line)):
+        elif found and (mask := re.match(rf"{prefix}netmask: *({ADDRESS})$", line)):
             found[-1] = replace(found[-1], netmask=mask[1])
-    return HccnIps(tuple(found), _problems(text, found, what))
+    return HccnIps(tuple(found), problems(text, found, what))
 
 
 def _tls(line: str, device: int | None) -> HccnTls | None:
@@ -183,30 +237,3 @@ def _tls(line: str, device: int | None) -> HccnTls | None:
     own = re.search(r"dev_id: *([0-9]{1,9})\b", line)
     preset = re.search(r"tls preconfigured\[([01])\]", line)
     return HccnTls(int(own[1]) if own else device, match[1] == "1", preset[1] == "1" if preset else None)
-
-
-def _collect(text: str, read: Callable[[str, int | None], T | None]) -> list[T]:
-    return [value for line, device in _numbered(text) if (value := read(line, device)) is not None]
-
-
-def _numbered(text: str) -> Iterator[tuple[str, int | None]]:
-    """Lines with the device they speak of: by their own prefix (``[devid N]``) or the command line printed above."""
-    above: int | None = None
-    for line in text.splitlines():
-        stripped = line.strip()
-        if command := re.search(r"hccn_tool\s+-i\s+([0-9]{1,9})\b", stripped):
-            above = int(command[1])
-        elif own := re.match(r"\[(?:devid|device) ([0-9]{1,9})\] *", stripped):
-            yield stripped[own.end() :], int(own[1])
-        else:
-            yield stripped, above
-
-
-def _problems(text: str, found: list[T], what: str) -> tuple[str, ...]:
-    problems = list(complaints(text))
-    if any(line.strip() == "..." for line in text.splitlines()):
-        problems.append("lines were left out ('...')")
-    if not found:
-        last = text.strip().splitlines()[-1:]
-        problems.append(f"no {what} in the output" + (f": {last[0].strip()[:120]}" if last else ""))
-    return tuple(problems)

@@ -1,17 +1,19 @@
-"""What ``npu-smi`` prints, as values: pure parsers over text, no command and no node in sight.
+"""The tables of ``npu-smi`` (``info``, ``info -m``, ``info -l``, ``info watch``) as values: pure parsers over text.
 
 Nothing here relies on columns: widths differ by version (92 to 116), rows are ragged, ids have gaps, rows are cut off
 or missing. Each row is recognised by what its cells hold; a cell that no ``|`` closes may be cut and isn't believed.
-What could not be read is said in ``problems``, so nobody has to trust a row count.
+What could not be read, what is missing and what is no ``OK`` is said in ``problems``, so nobody has to trust a row
+count. The ``-t`` outputs are read in ``npu_smi_sections.py``, topology and HCCS in ``topo.py``.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from provision.accel.ascend.text import complaints, decimal, fields, integer, known
+from provision.accel.ascend.text import complaints, cut_off, decimal, fields, integer, known
 
 HEALTHS = ("OK", "Warning", "Alarm", "Critical", "UNKNOWN")
 """Every health word of the tool; the worst active alarm decides [hicann/driver, npu-smi]."""
@@ -68,7 +70,7 @@ class NpuProcess:
 
 @dataclass(frozen=True, slots=True)
 class NpuSmiInfo:
-    """``npu-smi info``. ``problems`` are sentences about what was missing, cut off or refused."""
+    """``npu-smi info``. ``problems`` are sentences about what was missing, cut off, refused or not healthy."""
 
     tool_version: str | None = None
     driver_version: str | None = None
@@ -79,16 +81,18 @@ class NpuSmiInfo:
 
 @dataclass(frozen=True, slots=True)
 class MappedChip:
-    """A row of ``npu-smi info -m`` that is a die. ``device`` is the davinci number: phy id, else logic id."""
+    """A row of ``npu-smi info -m`` that is a die. ``slot`` is printed on 950 only."""
 
     npu: int
     chip: int
     logic_id: int | None = None
     phy_id: int | None = None
     name: str = ""
+    slot: int | None = None
 
     @property
     def device(self) -> int | None:
+        """The davinci number: phy id, else logic id."""
         return self.phy_id if self.phy_id is not None else self.logic_id
 
 
@@ -117,51 +121,6 @@ class NpuList:
 
     total: int | None = None
     cards: tuple[ListedCard, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ChipHealth:
-    """Health of one chip; ``chip`` is None where the query named it. ``codes`` are hex words, one text each at best."""
-
-    health: str | None
-    chip: int | None = None
-    codes: tuple[str, ...] = ()
-    information: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NpuHealth:
-    """``npu-smi info -t health``. ``controller`` is the management controller's health, where it is printed."""
-
-    npu: int | None = None
-    chips: tuple[ChipHealth, ...] = ()
-    controller: str | None = None
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NpuBoard:
-    """``npu-smi info -t board``, of a card or (with ``-c``) of a chip.
-
-    ``soc`` is the chip's name as images and CANN know it, lower case (ascend910b4, ascend910_9392), None where this
-    output alone can't tell it. ``firmware_fits``: ``Compatibility`` says that driver and firmware fit each other.
-    """
-
-    npu: int | None = None
-    chip: int | None = None
-    npu_name: str | None = None
-    chip_name: str | None = None
-    chip_type: str | None = None
-    soc: str | None = None
-    product: str | None = None
-    serial: str | None = None
-    software_version: str | None = None
-    firmware_version: str | None = None
-    firmware_fits: bool | None = None
-    bus_id: str | None = None
-    pci_device: str | None = None
-    chips: int | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -194,7 +153,7 @@ class _Table:
     second_id: str = ""
     has_hbm: bool | None = None
     process_table: bool = False
-    idle: int = 0
+    idle: set[int | None] = field(default_factory=set)
 
     def read(self, line: str) -> None:
         """Take in one line of output, whatever it is."""
@@ -209,9 +168,9 @@ class _Table:
             self.problems.append(f"the row is cut off: {_short(line)}")
         if title := re.search(r"npu-smi\s+(\S+)\s+Version:\s*([^\s|]+)", line):
             self.tool_version, self.driver_version = title[1], title[2]
-        elif "No running processes found" in line:
+        elif idle := re.search(r"No running processes found(?: in NPU\s+([0-9]{1,18})\b)?", line):
             self.end_card()
-            self.idle += 1
+            self.idle.add(None if idle[1] is None else int(idle[1]))
         elif _is_header(cells):
             self.read_header(line)
         elif process := _process(cells):
@@ -288,15 +247,39 @@ class _Table:
         self.card = []
 
     def close(self) -> None:
+        """Say what the rows together don't tell."""
         self.end_card()
         if not self.dies:
             self.problems.append("no NPU in the output")
-        elif not (self.processes or self.idle):
-            state = "cut off" if self.process_table else "missing"
-            self.problems.append(f"the process table is {state}: who uses the NPUs is unknown")
         for die in self.dies:
             if die.health is None and die.npu is not None:
                 self.problems.append(f"{die.label}: its health could not be read")
+            elif die.health not in ("OK", None):
+                self.problems.append(f"{die.label}: its health is {die.health}")
+        self.problems += _uneven(self.dies)
+        if self.dies:
+            self.problems += self.unknown_use()
+
+    def unknown_use(self) -> Iterable[str]:
+        """The process table names every card: by its processes, or as idle. One it doesn't name may be cut off; one
+        that has no die in the table above has lost it."""
+        if not (self.processes or self.idle):
+            state = "cut off" if self.process_table else "missing"
+            yield f"the process table is {state}: who uses the NPUs is unknown"
+            return
+        cards = {die.npu for die in self.dies}
+        told = {process.npu for process in self.processes} | self.idle
+        for npu in sorted(n for n in told - cards if n is not None):
+            yield f"NPU {npu}: the process table names it, but it is missing above"
+        for npu in sorted(n for n in cards - told if n is not None and None not in told):
+            yield f"NPU {npu}: the process table doesn't name it: who uses it is unknown"
+
+
+def _uneven(dies: Sequence[Die]) -> list[str]:
+    """Cards of a server are alike: one with fewer dies than the others has lost some."""
+    counts = Counter(die.npu for die in dies if die.npu is not None)
+    most = max(counts.values(), default=0)
+    return [f"NPU {npu}: {count} of {most} dies are shown" for npu, count in counts.items() if count < most]
 
 
 def _cells(line: str) -> tuple[list[str], bool]:
@@ -386,33 +369,59 @@ def _before_pairs(text: str) -> str:
     return re.split(r"[0-9]+\s*/", text, maxsplit=1)[0].strip()
 
 
+_COLUMNS = {"NPU ID": "npu", "Slot ID": "slot", "Chip ID": "chip", "Chip Logic ID": "logic_id", "Chip Phy-ID": "phy_id"}
+_A2_COLUMNS, _A3_COLUMNS = ("npu", "chip", "logic_id"), ("npu", "chip", "logic_id", "phy_id")
+
+
 def parse_mapping(text: str) -> NpuMapping:
-    """``npu-smi info -m``: four columns with a space in the name (A2), or five with Chip Phy-ID (A3). Never raises."""
+    """``npu-smi info -m``: A2 has four columns, A3 five with Chip Phy-ID, 950 five with Slot ID and Chip Phy-ID.
+
+    A name may hold a space. Without its title row a table is read by how many numbers its rows have. Never raises.
+    """
     chips: list[MappedChip] = []
     controllers = 0
-    problems = list(complaints(text))
-    has_phy = "Phy-ID" in text
+    columns: tuple[str, ...] = ()
+    problems = [*complaints(text), *cut_off(text)]
     for line in text.splitlines():
         words = line.split()
-        numbers = [integer(word) for word in words[: 4 if has_phy else 3]]
-        if len(words) < 2 or numbers[0] is None:
+        if "NPU ID" in line and "Chip" in line:
+            columns = tuple(_COLUMNS[title] for title in re.findall("|".join(_COLUMNS), line))
+        elif len(words) < 2 or integer(words[0]) is None:
             continue
-        if words[-1].lower() == "mcu":
+        elif words[-1].lower() == "mcu":
             controllers += 1
-        elif (chip := _mapped(words, numbers)) is not None:
+        elif isinstance(chip := _mapped(line, columns), MappedChip):
             chips.append(chip)
         else:
-            problems.append(f"not understood: {_short(line)}")
+            problems.append(chip)
     if not chips:
         problems.append("no NPU in the output")
+    twice = [place for place, count in Counter((c.npu, c.chip) for c in chips).items() if count > 1]
+    problems += [f"NPU {npu} chip {chip} is listed twice" for npu, chip in twice]
     return NpuMapping(tuple(chips), controllers, tuple(problems))
 
 
-def _mapped(words: Sequence[str], numbers: Sequence[int | None]) -> MappedChip | None:
-    name = " ".join(words[len(numbers) :])
-    if len(numbers) < 3 or not name or numbers[0] is None or numbers[1] is None:
-        return None
-    return MappedChip(numbers[0], numbers[1], numbers[2], numbers[3] if len(numbers) > 3 else None, name)
+def _mapped(line: str, columns: Sequence[str]) -> MappedChip | str:
+    """A row as a chip, or why it is none. ``NPU ID -1`` stands for an NPU that can't be used [950 npu-smi, -m]."""
+    words = line.split()
+    if words[0] == "-1":
+        return f"an NPU is unavailable: {_short(line)}"
+    numbers = [integer(word) for word in words]
+    leading = numbers.index(None) if None in numbers else len(numbers)
+    columns = columns or (_A3_COLUMNS if leading == len(_A3_COLUMNS) else _A2_COLUMNS)
+    ids = dict(zip(columns, numbers, strict=False))
+    name = " ".join(words[len(columns) :])
+    npu, chip = ids.get("npu"), ids.get("chip")
+    if leading < len(columns) or not name or npu is None or chip is None:
+        return f"not understood: {_short(line)}"
+    return MappedChip(npu, chip, ids.get("logic_id"), ids.get("phy_id"), name, ids.get("slot"))
+
+
+def missing_dies(dies: Iterable[Die], chips: Iterable[MappedChip]) -> tuple[MappedChip, ...]:
+    """The chips of ``info -m`` that the table of ``info`` doesn't show: npu-smi leaves out the first row of a die whose
+    health it can't read, and a dead card loses both rows [samples/npu FIELDS, Health]."""
+    shown = {(die.npu, die.chip) for die in dies}
+    return tuple(chip for chip in chips if (chip.npu, chip.chip) not in shown)
 
 
 def parse_list(text: str) -> NpuList:
@@ -426,7 +435,7 @@ def parse_list(text: str) -> NpuList:
             cards.append(ListedCard(npu))
         elif cards:
             cards[-1] = _listed(cards[-1], key, value)
-    problems = list(complaints(text))
+    problems = [*complaints(text), *cut_off(text)]
     if total != len(cards):
         problems.append(f"{len(cards)} cards listed, {'no' if total is None else total} in the total")
     return NpuList(total, tuple(cards), tuple(problems))
@@ -440,75 +449,64 @@ def _listed(card: ListedCard, key: str, value: str) -> ListedCard:
     return replace(card, serial=known(value)) if key == "Serial Number" else card
 
 
-def parse_health(text: str) -> NpuHealth:
-    """``npu-smi info -t health``, with ``-c`` (codes) or without (a section a chip, then the controller). Never raises.
+@dataclass(frozen=True, slots=True)
+class WatchedChip:
+    """A row of ``npu-smi info watch``: one chip at one moment. Shares in percent."""
 
-    ``Chip ID`` ends its section here; 950 calls the key ``Health`` where others say ``Health Status``.
-    """
-    health = NpuHealth(problems=complaints(text))
-    section: list[tuple[str, str]] = []
-    for key, value in [*fields(text), ("Chip ID", "")]:
-        if key == "NPU ID":
-            health = replace(health, npu=integer(value))
-        elif key == "Chip Name" and value.upper() == "MCU":
-            health = replace(health, controller=_health_of(section))
-            section = []
-        elif key == "Chip ID":
-            health = replace(health, chips=(*health.chips, *_chip_health(section, integer(value))))
-            section = []
-        else:
-            section.append((key, value))
-    return health if health.chips else replace(health, problems=(*health.problems, "no health in the output"))
+    npu: int
+    chip: int
+    power_w: float | None = None
+    temp_c: int | None = None
+    aicore_percent: int | None = None
+    aicpu_percent: int | None = None
+    ctrlcpu_percent: int | None = None
+    memory_percent: int | None = None
+    bandwidth_percent: int | None = None
 
 
-def _health_of(section: Iterable[tuple[str, str]]) -> str | None:
-    found = next((value for key, value in section if key in ("Health", "Health Status")), None)
-    return found if found in HEALTHS else None
+@dataclass(frozen=True, slots=True)
+class NpuWatch:
+    """``npu-smi info watch``: rows in the order in which they came."""
+
+    rows: tuple[WatchedChip, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
-def _chip_health(section: Sequence[tuple[str, str]], chip: int | None) -> list[ChipHealth]:
-    if not any(key in ("Health", "Health Status") for key, _ in section):
-        return []
-    codes = next((value for key, value in section if key == "Error Code"), "")
-    texts = [known(value) for key, value in section if key in ("Error Information", "")]
-    found = [code for code in codes.split() if known(code)]
-    return [ChipHealth(_health_of(section), chip, tuple(found), tuple(text for text in texts if text))]
+_WATCHED = {
+    "NpuID": "npu",
+    "ChipId": "chip",
+    "Pwr": "power_w",
+    "Temp": "temp_c",
+    "AI Core": "aicore_percent",
+    "AI Cpu": "aicpu_percent",
+    "Ctrl Cpu": "ctrlcpu_percent",
+    "Memory": "memory_percent",
+    "Memory BW": "bandwidth_percent",
+}
 
 
-def parse_board(text: str) -> NpuBoard:
-    """``npu-smi info -t board -i N [-c M]``. Never raises."""
-    said: dict[str, str] = {}
-    for key, value in fields(text):
-        said.setdefault(key, value)
-    problems = list(complaints(text))
-    if not said:
-        problems.append("no board in the output")
-    fits = known(said.get("Compatibility", ""))
-    return NpuBoard(
-        npu=integer(said.get("NPU ID", "")),
-        chip=integer(said.get("Chip ID", "")),
-        npu_name=known(said.get("NPU Name", "")),
-        chip_name=known(said.get("Chip Name", "")),
-        chip_type=known(said.get("Chip Type", "")),
-        soc=_soc(said),
-        product=known(said.get("Product Name", "")),
-        serial=known(said.get("Serial Number", "")),
-        software_version=known(said.get("Software Version", "")),
-        firmware_version=known(said.get("Firmware Version", "")),
-        firmware_fits=None if fits is None else fits == "OK",
-        bus_id=known(said.get("PCIe Bus Info", "")),
-        pci_device=known(said.get("PCI Device ID", "")),
-        chips=integer(said.get("Chip Count", "")),
-        problems=tuple(problems),
-    )
+def parse_watch(text: str) -> NpuWatch:
+    """``npu-smi info watch``, with its title row in any order of columns. Never raises."""
+    rows: list[WatchedChip] = []
+    columns = list(_WATCHED.values())
+    problems = [*complaints(text), *cut_off(text)]
+    for line in text.splitlines():
+        words = line.split()
+        if "NpuID" in line:
+            columns = [_WATCHED.get(title.strip(), "") for title in re.findall(r"([A-Za-z][A-Za-z ]*)\(", line)]
+        elif words and integer(words[0]) is not None:
+            row = _watched(words, columns)
+            rows += [row] if row else []
+            problems += [] if row else [f"not understood: {_short(line)}"]
+    if not rows:
+        problems.append("no NPU in the output")
+    return NpuWatch(tuple(rows), tuple(problems))
 
 
-def _soc(said: dict[str, str]) -> str | None:
-    """A2: chip type and name joined; A3: chip name, ``_``, NPU name [domain.md 1.3]."""
-    chip, npu = known(said.get("Chip Name", "")), known(said.get("NPU Name", ""))
-    if chip is None:
+def _watched(words: Sequence[str], columns: Sequence[str]) -> WatchedChip | None:
+    cell = dict(zip(columns, words, strict=False))
+    npu, chip = integer(cell.get("npu", "")), integer(cell.get("chip", ""))
+    if npu is None or chip is None or len(words) != len(columns):
         return None
-    if npu is not None and chip.endswith("910"):
-        return f"{chip}_{npu}".lower()
-    kind = known(said.get("Chip Type", ""))
-    return f"{kind}{chip}".lower() if kind else chip.lower() if chip.startswith("Ascend") else None
+    shares = {name: integer(cell.get(name, "")) for name in _WATCHED.values() if name.endswith("_percent")}
+    return WatchedChip(npu, chip, decimal(cell.get("power_w", "")), integer(cell.get("temp_c", "")), **shares)

@@ -48,7 +48,7 @@ _COMPLAINTS = (
     ),
     (re.compile(r"(drvRetCode=87|drvErr=87)"), "{}: the driver cannot be used from here"),
     (re.compile(r"(Can't get ascend_hal device count)"), "{}: the driver shows no device here"),
-    (re.compile(r"(Invalid card id|Error parameter of -\w)"), "{}"),
+    (re.compile(r"(Invalid (?:card|chip) id|Error parameter of -\w)"), "{}"),
     (re.compile(r"(does not support querying [\w-]+)"), "this device {}"),
 )
 
@@ -89,6 +89,14 @@ def fields(text: str) -> list[tuple[str, str]]:
         if colon and (key != key.rstrip() or not key.strip()):
             found.append((key.strip(), value.strip()))
     return found
+
+
+def cut_off(text: str) -> tuple[str, ...]:
+    """A last line that no line end closes may be cut off, and its last value with it: said, not hidden."""
+    lines = text.splitlines(keepends=True)
+    if not lines or lines[-1] != lines[-1].rstrip("\r\n") or not lines[-1].strip():
+        return ()
+    return (f"the last line has no end, so it may be cut off: {' '.join(lines[-1].split())[:60]!r}",)
 
 
 def complaints(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import sys
 
 from provision.rehearsal.node import Node, is_root
 from provision.rehearsal.standins.faulty import maybe_hang
-from provision.rehearsal.standins.npu import HBM, Die, Use, dies, uses
+from provision.rehearsal.standins.npu import HBM, Die, Use, dies, occupy, uses
 
 VERSION = "25.5.1"
 FIRMWARE = "7.8.0.6.201"
@@ -17,6 +17,7 @@ _RULE = "+" + "-" * 96 + "+"
 _COLUMNS = "+" + "-" * 27 + "+" + "-" * 15 + "+" + "-" * 52 + "+"
 _DOUBLE = "+" + "=" * 27 + "+" + "=" * 15 + "+" + "=" * 52 + "+"
 _USAGE = "Usage: npu-smi info <watch|proc|-h|-m|-l|-t type> [Options...]"
+_IN_USE = "dcmi model initialized failed, because the device is used. ret is -8020"
 _NO_ACCESS = "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005"
 
 
@@ -31,8 +32,8 @@ class _Refusal(Exception):
 
 def main(node: Node, name: str, argv: list[str]) -> int:
     """Run one npu-smi command."""
-    maybe_hang(node, "npu-smi")
     try:
+        _take_turn(node, argv)
         text = _answer(node, argv)
     except _Refusal as refusal:
         sys.stdout.write(refusal.text + "\n")
@@ -41,13 +42,34 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     return 0
 
 
+def _take_turn(node: Node, argv: list[str]) -> None:
+    """Neither npu-smi nor hccn_tool may run beside another one on the host: whoever comes second is told so."""
+    if is_root() and argv[:1] == ["info"] and not occupy(node):
+        raise _Refusal(_IN_USE, 172)
+    maybe_hang(node, "npu-smi")
+
+
+def _version(node: Node) -> str:
+    """The driver's version, which is the tool's own too."""
+    return node.state.get("driver/version", VERSION)
+
+
+def _firmware(node: Node) -> str:
+    return node.state.get("firmware/version", FIRMWARE)
+
+
+def _name(node: Node) -> str:
+    """What the driver calls the chip: ``npu/name`` is the fault of a node with other cards."""
+    return node.state.get("npu/name", "Ascend910" if node.on_a3 else "910B3")
+
+
 def _answer(node: Node, argv: list[str]) -> str:
     if argv[:1] in (["-v"], ["--version"]):
-        return f"npu-smi version: {VERSION}"
+        return f"npu-smi version: {_version(node)}"
     if not is_root():
         raise _Refusal(_NO_ACCESS, 187)
     if node.state.get("npu/driver") == "broken":
-        raise _Refusal("dcmi model initialized failed, because the device is used. ret is -8020", 172)
+        raise _Refusal(_IN_USE, 172)
     if argv[:1] != ["info"]:
         raise _Refusal(
             f"Error parameter of {argv[0] if argv else ''}\nUsage: npu-smi <info|set|upgrade> [Options...]", 40
@@ -67,7 +89,7 @@ def _info(node: Node) -> str:
     phy = "Phy-ID" if node.on_a3 else ""
     lines = [
         _RULE,
-        f"| {'npu-smi ' + VERSION:<33}{'Version: ' + VERSION:<62}|",
+        f"| {'npu-smi ' + _version(node):<33}{'Version: ' + _version(node):<62}|",
         _COLUMNS,
         "| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|",
         f"| Chip  {phy:<20}| Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |",
@@ -88,11 +110,10 @@ def _info(node: Node) -> str:
 
 
 def _rows(node: Node, die: Die) -> list[str]:
-    name = "Ascend910" if node.on_a3 else "910B3"
     phy = str(die.number) if node.on_a3 else ""
     hbm = f"{die.used:<5}/ {HBM}"
     return [
-        f"| {die.card:<6}{name:<20}| {die.health:<14}| {die.power:<12}{die.temperature:<18}{'0    / 0':<21}|",
+        f"| {die.card:<6}{_name(node):<20}| {die.health:<14}| {die.power:<12}{die.temperature:<18}{'0    / 0':<21}|",
         f"| {die.chip:<6}{phy:<20}| {die.bus:<14}| {die.aicore:<12}{'0    / 0':<18}{hbm:<21}|",
     ]
 
@@ -116,7 +137,7 @@ def _mapping(node: Node) -> str:
     for card in dict.fromkeys(die.card for die in found):
         for die in (d for d in found if d.card == card):
             numbers = [die.card, die.chip, die.number, *([die.number] if on_a3 else [])]
-            lines.append("\t" + "".join(f"{n:<31}" for n in numbers) + ("Ascend910" if on_a3 else "Ascend 910B3"))
+            lines.append("\t" + "".join(f"{n:<31}" for n in numbers) + ("" if on_a3 else "Ascend ") + _name(node))
         blanks = [str(card), "2" if on_a3 else "1", "-", *(["-"] if on_a3 else [])]
         lines.append("\t" + "".join(f"{n:<31}" for n in blanks) + "Mcu")
     return "\n".join(lines)
@@ -138,7 +159,8 @@ def _typed(node: Node, options: list[str]) -> str:
     if kind == "topo":
         return _topology(node)
     makers = {"health": _health, "board": _board, "common": _common, "usages": _usages, "memory": _memory, "ecc": _ecc,
-              "temp": _temperature, "power": _power, "spod-info": _super_pod, "product": _product}  # fmt: skip
+              "temp": _temperature, "power": _power, "spod-info": _super_pod, "product": _product, "hccs": _hccs,
+              "proc-mem": _process_memory}  # fmt: skip
     if kind not in makers:
         raise _Refusal(f"Error parameter of -t\n{_USAGE}", 40)
     card = [die for die in dies(node) if str(die.card) == given.get("-i")]
@@ -160,10 +182,22 @@ def _health(node: Node, chips: list[Die], by_chip: bool) -> str:
 
 
 def _health_of_chip(die: Die) -> list[str]:
+    """One text a code; all but the first without a key, with blank lines between."""
     if die.health == "OK":
         return [_key("Health Status", "OK"), _key("Error Code", "NA"), _key("Error Information", "NA")]
-    text = "node type=SOC, sensor type=Hardware, event state=Uncorrectable ECC error"
-    return [_key("Health Status", die.health), _key("Error Code", die.error_code), _key("Error Information", text)]
+    first, *others = [_ERRORS.get(code.upper(), _UNKNOWN) for code in die.error_code.split()] or ["NA"]
+    lines = [_key("Health Status", die.health), _key("Error Code", die.error_code), _key("Error Information", first)]
+    return [*lines, *(line for text in others for line in ("", _key("", text)))]
+
+
+_ERRORS = {
+    "80E01801": "node type=SOC, sensor type=Hardware, event state=Uncorrectable ECC error",
+    "A4025021": "ascend_monitor adda heart beat lost error",
+    "8C03A000": "node type=process-manager, sensor type=General Software, event state=The process start failed or exit abnormally",
+    "8C084E00": "node type=adda, sensor type=Heartbeat Sensor, event state=Heartbeat Lost.",
+    "81078603": "node type=port, sensor type=Link Sensor, event state=link up to down",
+}  # fmt: skip
+_UNKNOWN = "There is no information about this error code"
 
 
 def _board(node: Node, chips: list[Die], by_chip: bool) -> str:
@@ -172,8 +206,8 @@ def _board(node: Node, chips: list[Die], by_chip: bool) -> str:
         return "\n".join(_board_of_chip(node, die))
     values = {
         "NPU ID": die.card, "Product Name": "IT21HMDC_Bin5", "Model": "NA", "Manufacturer": "Huawei",
-        "Serial Number": f"1025C9{48791 + die.card:06d}", "Software Version": VERSION, "Firmware Version": FIRMWARE,
-        "Compatibility": "OK", "Board ID": "0x60", "PCB ID": "A", "BOM ID": "1", "PCIe Bus Info": die.bus,
+        "Serial Number": f"1025C9{48791 + die.card:06d}", "Software Version": _version(node),
+        "Firmware Version": _firmware(node), "Compatibility": node.state.get("firmware/compatibility", "OK"), "Board ID": "0x60", "PCB ID": "A", "BOM ID": "1", "PCIe Bus Info": die.bus,
         "Slot ID": die.card, "Class ID": "NA", "PCI Vendor ID": "0x19E5",
         "PCI Device ID": "0xD803" if node.on_a3 else "0xD802", "Subsystem Vendor ID": "0x19E5",
         "Subsystem Device ID": "0x3003", "Chip Count": 2 if node.on_a3 else 1,
@@ -184,11 +218,11 @@ def _board(node: Node, chips: list[Die], by_chip: bool) -> str:
 def _board_of_chip(node: Node, die: Die) -> list[str]:
     if node.on_a3:
         lines = [_key("NPU ID", die.card), _key("NPU Name", "9392"), _key("Chip ID", die.chip)]
-        lines.append(_key("Chip Name", "Ascend910"))
+        lines.append(_key("Chip Name", _name(node)))
     else:
         lines = [_key("NPU ID", die.card), _key("Chip ID", die.chip), _key("Chip Type", "Ascend")]
-        lines += [_key("Chip Name", "910B3"), _key("Chip Version", "V1")]
-    return [*lines, _key("PCIe Bus Info", die.bus), _key("Firmware Version", FIRMWARE)]
+        lines += [_key("Chip Name", _name(node)), _key("Chip Version", "V1")]
+    return [*lines, _key("PCIe Bus Info", die.bus), _key("Firmware Version", _firmware(node))]
 
 
 def _common(node: Node, chips: list[Die], by_chip: bool) -> str:
@@ -226,13 +260,12 @@ def _memory(node: Node, chips: list[Die], by_chip: bool) -> str:
 def _ecc(node: Node, chips: list[Die], by_chip: bool) -> str:
     lines = [_wide("NPU ID", chips[0].card), _wide("Chip Count", len(chips))]
     for die in chips:
-        double = int(node.state.number(f"npu/{die.number}/ecc_double"))
+        counts = {bits: int(node.state.number(f"npu/{die.number}/ecc_{bits.lower()}")) for bits in ("Single", "Double")}
         lines.append("")
         for memory in ("DDR", "HBM"):
-            for what in ("Single Bit Error Count", "Double Bit Error Count", "Single Bit Aggregate Total Err Cnt",
-                         "Double Bit Aggregate Total Err Cnt", "Single Bit Isolated Pages Count",
-                         "Double Bit Isolated Pages Count"):  # fmt: skip
-                lines.append(_wide(f"{memory} {what}", double if memory == "HBM" and what.startswith("Double") else 0))
+            for what in ("Error Count", "Aggregate Total Err Cnt", "Isolated Pages Count"):
+                for bits in ("Single", "Double"):
+                    lines.append(_wide(f"{memory} {bits} Bit {what}", counts[bits] if memory == "HBM" else 0))
         lines.append(_wide("Chip ID", die.chip))
     return "\n".join(lines)
 
@@ -253,9 +286,40 @@ def _super_pod(node: Node, chips: list[Die], by_chip: bool) -> str:
     if not node.on_a3:
         raise _Refusal("This device does not support querying spod-info.", 193)
     index = int(node.state.number("npu/server_index", 40))
-    values = {"SDID": 167772160 + chips[0].number * 65537, "Super Pod Size": 384,
+    values = {"SDID": (index << 22) + chips[0].number * 65537, "Super Pod Size": 384,
               "Super Pod ID": int(node.state.number("npu/super_pod_id")), "Server Index": index}  # fmt: skip
-    return "\n".join(_key(key, value, indent="\t") for key, value in values.items())
+    return "\n".join(_key(key, value) for key, value in values.items())
+
+
+def _hccs(node: Node, chips: list[Die], by_chip: bool) -> str:
+    """Lane and packet counters of the links within the node, seven on these machines."""
+    packets = [1993002168 + 559437 * link + 7103 * chips[0].number for link in range(7)]
+    health = node.state.get(f"npu/{chips[0].number}/hccs", "OK")
+    errors = [0] * 6 + [0 if health == "OK" else 4711]
+    rows: dict[str, list[int] | list[str]] = {
+        "lane mode": [4] * 7, "link lane list": ["1111"] * 7, "link speed": [224] * 7, "tx packets": packets,
+        "tx bytes": [20 * count for count in packets], "rx packets": packets, "rx bytes": [20 * n for n in packets],
+        "retry count": errors, "error count": errors,
+    }  # fmt: skip
+    lines = [_key("hccs health status", health)]
+    return "\n".join([*lines, *(_key(f"hccs {name}", _list(values)) for name, values in rows.items())])
+
+
+def _list(values: list[int] | list[str]) -> str:
+    return "[" + "".join(f"{value:<13}" for value in values).rstrip() + "]"
+
+
+def _process_memory(node: Node, chips: list[Die], by_chip: bool) -> str:
+    lines = [_key("NPU ID", chips[0].card), *([] if by_chip else [_key("Chip Count", len(chips))])]
+    held = uses(node)
+    for die in chips:
+        rows = [
+            f"\tProcess id:{use.pid:<7} Process name:{use.name[:15]:<18} Process memory(MB):{use.mb}"
+            for use in held
+            if use.die == die.number
+        ]
+        lines += [*([] if by_chip else [""]), *(rows or ["\tNo process in device."]), _key("Chip ID", die.chip)]
+    return "\n".join(lines)
 
 
 def _product(node: Node, chips: list[Die], by_chip: bool) -> str:
@@ -289,9 +353,9 @@ def _head(chips: list[Die]) -> list[str]:
     return [_key("NPU ID", chips[0].card), _key("Chip Count", len(chips))]
 
 
-def _key(key: str, value: object, *, indent: str = " " * 8) -> str:
+def _key(key: str, value: object, *, indent: str = "\t") -> str:
     return f"{indent}{key:<31}: {value}"
 
 
 def _wide(key: str, value: object) -> str:
-    return f"{key:<41}: {value}"
+    return f"\t{key:<41}: {value}"

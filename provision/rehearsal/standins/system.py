@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from provision.rehearsal.node import HERE, MARK, ME, Node
 from provision.rehearsal.standins.launcher import write_executable
+from provision.rehearsal.standins.npu import lock_of
 
 _SCRIPTS = Path(__file__).parent / "sh"
 
@@ -33,7 +35,6 @@ REAL = [
     "cp",
     "csplit",
     "cut",
-    "dd",
     "diff",
     "dirname",
     "du",
@@ -131,17 +132,18 @@ KERNEL = "5.10.0-216.0.0.115.oe2203sp4"
 
 def write_scripts(node: Node, folder: str, *, arch: str, cpus: int) -> None:
     """Put all small commands into ``folder``; hccn_tool goes where the driver has it."""
-    for path in sorted(_SCRIPTS.glob("*.sh")):
-        target = f"{node.root}/usr/local/Ascend/driver/tools" if path.stem == "hccn_tool" else folder
-        if path.stem != "hccn_tool" or node.is_npu:
+    values = _values(node, arch, cpus)
+    for name, text in _texts().items():
+        target = f"{node.root}/usr/local/Ascend/driver/tools" if name == "hccn_tool" else folder
+        if name != "hccn_tool" or node.is_npu:
             os.makedirs(target, exist_ok=True)
-            write_executable(os.path.join(target, path.stem), _filled(path, _values(node, path.stem, arch, cpus)))
+            write_executable(os.path.join(target, name), _filled(text, {**values, "real": _found(name) or "false"}))
 
 
 def link_real(folder: str) -> None:
     """Link the machine's own programs; one that the machine lacks the node lacks too."""
     for name in REAL:
-        found = shutil.which(name)
+        found = _found(name)
         target = os.path.join(folder, name)
         if found and not os.path.lexists(target):
             os.symlink(os.path.abspath(found), target)
@@ -164,15 +166,26 @@ def login_environment(node: Node, user: str) -> dict[str, str]:
     }
 
 
-def _filled(path: Path, values: Mapping[str, str]) -> str:
+@cache
+def _found(name: str) -> str | None:
+    """Where the machine has a program: looked up once for all nodes."""
+    return shutil.which(name)
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """All small commands, by name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(_SCRIPTS.glob("*.sh"))}
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
     """The script with every ``@word@`` of ``values`` replaced."""
-    text = path.read_text(encoding="utf-8")
     for word, value in values.items():
         text = text.replace(f"@{word}@", value)
     return text
 
 
-def _values(node: Node, name: str, arch: str, cpus: int) -> dict[str, str]:
+def _values(node: Node, arch: str, cpus: int) -> dict[str, str]:
     return {
         "state": node.state.folder,
         "root": node.root,
@@ -181,9 +194,10 @@ def _values(node: Node, name: str, arch: str, cpus: int) -> dict[str, str]:
         "number": str(node.number),
         "address": node.address,
         "dies": str(node.dies),
+        "chips": "2" if node.on_a3 else "1",
+        "lock": lock_of(node),
         "kernel": f"{KERNEL}.{arch}",
         "arch": arch,
         "cpus": str(cpus),
         "me": ME,
-        "real": shutil.which(name) or "false",
     }
