@@ -19,7 +19,8 @@ class Finding:
     """Something that is not as it should be. The runner fills ``level``, ``check``, ``code`` and ``waived``.
 
     ``fix`` says what ``check --fix`` would do about it on this node; empty: nothing that is safe. ``waived`` is the
-    operator's reason and how long it holds; such a finding is shown and stops nothing.
+    operator's reason and how long it holds; such a finding is shown and stops nothing. ``source``: who says that it is
+    wrong, where that is not the check's own document.
     """
 
     summary: str
@@ -32,6 +33,7 @@ class Finding:
     level: Level = "fail"
     fix: str = ""
     waived: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).resolve().parents[1] / "provision"
 FLOORS = (
     ("errors", "results", "findings", "events", "secrets", "clock", "shell", "yamlio", "resources", "http", "__init__"),
@@ -106,15 +104,17 @@ LOADS_BY_NAME = ("registry",)
 """The registry loads what lies above it, when it is asked to by name: that is what it is for."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=dotted)
-def test_imports_point_down(path: Path) -> None:
+def upward(path: Path) -> Iterator[str]:
     name = dotted(path)
-    if name in LOADS_BY_NAME:
-        return
-    upward = [
-        f"{path}:{line}: imports provision.{target}" for line, target in targets(path) if floor(target) > floor(name)
-    ]
-    assert not upward, "imports point down (design, section 5):\n" + "\n".join(upward)
+    if name not in LOADS_BY_NAME:
+        for line, target in targets(path):
+            if floor(target) > floor(name):
+                yield f"{path}:{line}: imports provision.{target}"
+
+
+def test_imports_point_down() -> None:
+    wrong = [each for path in FILES for each in upward(path)]
+    assert not wrong, "imports point down (design, section 5):\n" + "\n".join(wrong)
 
 
 def importers(*packages: str) -> dict[str, list[int]]:
@@ -149,26 +149,30 @@ def calls(path: Path) -> Iterator[tuple[int, str, ast.Call]]:
             yield node.lineno, ast.unparse(node.func), node
 
 
-@pytest.mark.parametrize("path", FILES, ids=dotted)
-def test_what_nobody_may_call(path: Path) -> None:
-    wrong = []
+def forbidden(path: Path) -> Iterator[str]:
     for line, function, call in calls(path):
-        if function == "print":
-            wrong.append(f"{path}:{line}: print; emit an event, or click.echo in cli/")
-        if (
-            function in ("time.sleep", "asyncio.sleep")
-            and dotted(path) != "clock"
-            and not dotted(path).startswith("rehearsal")
-        ):
-            wrong.append(f"{path}:{line}: {function}; provision.clock.sleep can be stopped and tested")
-        if any(word.arg == "shell" and ast.unparse(word.value) == "True" for word in call.keywords) and (
-            function.startswith("subprocess.") or function == "Popen"
-        ):
-            wrong.append(f"{path}:{line}: shell=True; pass a list")
-        if function in ("os.system", "os.popen"):
-            wrong.append(f"{path}:{line}: {function}; use subprocess with a list")
-        if function.startswith("click.") and not dotted(path).startswith("cli."):
-            wrong.append(f"{path}:{line}: {function}; the terminal belongs to cli/")
+        why = _why_not(function, call, dotted(path))
+        if why:
+            yield f"{path}:{line}: {function}: {why}"
+
+
+def _why_not(function: str, call: ast.Call, name: str) -> str:
+    if function == "print":
+        return "emit an event, or click.echo in cli/"
+    if function in ("time.sleep", "asyncio.sleep") and name != "clock" and not name.startswith("rehearsal"):
+        return "provision.clock.sleep can be stopped and tested"
+    starts = function.startswith("subprocess.") or function == "Popen"
+    if starts and any(word.arg == "shell" and ast.unparse(word.value) == "True" for word in call.keywords):
+        return "shell=True; pass a list"
+    if function in ("os.system", "os.popen"):
+        return "use subprocess with a list"
+    if function.startswith("click.") and not name.startswith("cli."):
+        return "the terminal belongs to cli/"
+    return ""
+
+
+def test_what_nobody_may_call() -> None:
+    wrong = [each for path in FILES for each in forbidden(path)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -180,3 +184,7 @@ def test_the_rules_can_fail(tmp_path: Path) -> None:
     )
     assert [name for _, name in imports(sample)][-1] == "fabric.connection"
     assert "rich" not in {name for _, name in imports(sample)}
+    bad = ast.parse("subprocess.run('ls', shell=True)").body[0]
+    assert isinstance(bad, ast.Expr)
+    assert isinstance(bad.value, ast.Call)
+    assert _why_not("subprocess.run", bad.value, "engine.run") == "shell=True; pass a list"

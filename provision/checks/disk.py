@@ -1,18 +1,23 @@
-"""There is room: for the image where it must be pulled, for logs, and for our own files.
+"""There is room: for the image where it must be pulled, for logs, for weights that are still to come, for our own files.
 
-An Ascend image is about 15 to 25 GB unpacked, so 60 GB are advised before a pull; that figure is an estimate, so it
-warns, and only what cannot work fails [domain 4.1].
+An Ascend image is about 15 to 25 GB unpacked, so 60 GB are advised before a pull; 10 GB for logs, which docker keeps
+below its own folder (500 MB a server process, and what the NPU software writes beside it). Both figures are estimates,
+so they warn, and only what cannot work fails [domain 4.1, 14.2]. Full tables of inodes look like full disks to
+everything that writes, and ``df -h`` does not show them. One full file system is told once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from provision.checks.base import Finding
+from pydantic import Field
+
+from provision.checks.base import CheckArgs, Finding
 from provision.checks.support import GIB, MIB, ascend, look, size
 from provision.facts.base import Fact
 from provision.facts.disk import Disk, Folder
 from provision.facts.docker import Docker, Image
+from provision.facts.model import ModelFolder
 from provision.inventory.model import Settings
 from provision.node import Node
 
@@ -20,65 +25,163 @@ CODE = "N13"
 LEVEL = "fail"
 SCOPE = "node"
 
-PULL_ADVISED = 60 * GIB
-PULL_NEEDED = 5 * GIB
-LOGS_NEEDED = 1 * GIB
-STATE_NEEDED = 64 * MIB
-FEW_INODES = 1000
+TMP = "/tmp"
+DOCKER = "/var/lib/docker"
+"""Where Docker keeps images unless it was told otherwise: only there inodes are counted."""
+
+
+class Args(CheckArgs):
+    """Room in GB (MB where the name says so), binary."""
+
+    pull_gb: float = Field(60, ge=0, description="GB advised in Docker's folder before an Ascend image is pulled")
+    pull_minimum_gb: float = Field(5, ge=0, description="GB without which no image can be pulled")
+    logs_gb: float = Field(10, ge=0, description="GB advised in Docker's folder for the servers' logs")
+    logs_minimum_gb: float = Field(1, ge=0, description="GB without which servers cannot write their logs")
+    weights_factor: float = Field(1.1, ge=1, description="room advised for weights to come, in times their size")
+    state_mb: float = Field(64, ge=0, description="MB that launch files and jobs need in qnext.state_dir")
+    tmp_mb: float = Field(1024, ge=0, description="MB advised in /tmp")
+    inodes: int = Field(10_000, ge=0, description="free inodes advised wherever something is written")
+    inodes_minimum: int = Field(1000, ge=0, description="free inodes without which writing fails soon")
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Docker(), Image(settings.install.image), Disk((settings.state_dir,))
+    own: tuple[Fact[object], ...] = (Docker(), Image(settings.install.image), _here(settings))
+    return (*own, ModelFolder(settings.model.path), _there(settings)) if settings.model.profile else own
 
 
-def run(node: Node) -> Iterable[Finding]:
-    root = list(_docker_root(node))
-    yield from root
-    folder = look(node, Disk((node.settings.state_dir,))).of(node.settings.state_dir)
-    told = any(finding.level == "fail" for finding in root) and folder and folder.free == node.get(Docker()).root_free
-    if folder is not None and not told:  # one full file system is told once
-        yield from _state(folder)
+def _here(settings: Settings) -> Disk:
+    return Disk((settings.state_dir, DOCKER, TMP))
 
 
-def _docker_root(node: Node) -> Iterator[Finding]:
+def _there(settings: Settings) -> Disk:
+    """A look of its own: weights often lie on a network mount, and a stale one must not hide the local disks."""
+    return Disk((settings.model.path,))
+
+
+def run(args: Args, node: Node) -> Iterable[Finding]:
+    told: list[Folder] = []
+    root = _folder(node, DOCKER)
+    for finding in _docker_root(args, node):
+        yield finding
+        told += [root] if root and finding.level == "fail" and node.get(Docker()).root_dir == DOCKER else []
+    for path in (node.settings.state_dir, DOCKER, TMP):
+        folder = _folder(node, path)
+        if folder is None or any(_same(folder, other) for other in told) or _full_root(args, node, folder):
+            continue
+        for finding in _judged(args, node, folder):
+            told.append(folder)
+            yield finding
+    yield from _weights(args, node)
+
+
+def _folder(node: Node, path: str) -> Folder | None:
+    return look(node, _here(node.settings)).of(path)
+
+
+def _same(one: Folder, other: Folder) -> bool:
+    return bool(one.mount) and one.mount == other.mount
+
+
+def _full_root(args: Args, node: Node, folder: Folder) -> bool:
+    """Whether the file system is the one that was told with Docker's folder, wherever that is."""
+    free = node.get(Docker()).root_free
+    if free is None or folder.free is None or free >= _minimum(args, node):
+        return False
+    return abs(free - folder.free) < 16 * MIB  # looked at a moment apart
+
+
+# ---- Docker's folder
+
+
+def _minimum(args: Args, node: Node) -> float:
+    present = node.get(Image(node.settings.install.image)).present
+    return (args.logs_minimum_gb if present else args.pull_minimum_gb) * GIB
+
+
+def _docker_root(args: Args, node: Node) -> Iterator[Finding]:
     docker = node.get(Docker())
     if docker.root_free is None:
         return
     present = node.get(Image(node.settings.install.image)).present
-    needed, what = (LOGS_NEEDED, "for the servers' logs") if present else (PULL_NEEDED, "to pull the image")
-    advised = PULL_ADVISED if ascend(node.settings) and not present else needed
+    pull = args.pull_gb if ascend(node.settings) else args.pull_minimum_gb
+    advised = int(max(args.logs_gb, 0 if present else pull) * GIB)
     if docker.root_free >= advised:
         return
     yield Finding(
-        f"{docker.root_dir} has {size(docker.root_free)} free {what}",
-        "make room: docker image prune -a (removes unused images), or move Docker's data-root; "
-        f"see df -h {docker.root_dir}",
+        f"{docker.root_dir} has {size(docker.root_free)} free {_purpose(docker.root_free, pull * GIB, present=present)}",
+        f"see df -h {docker.root_dir} and docker system df; make room: docker image prune -a (removes unused images), "
+        "or move Docker's data-root in /etc/docker/daemon.json",
         expected=f"{size(advised)} or more",
         observed=size(docker.root_free),
-        level="fail" if docker.root_free < needed else "warn",
+        level="fail" if docker.root_free < _minimum(args, node) else "warn",
     )
 
 
-def _state(folder: Folder) -> Iterator[Finding]:
+def _purpose(free: float, pull: float, *, present: bool) -> str:
+    return "to pull the image" if not present and free < pull else "for the servers' logs"
+
+
+# ---- folders
+
+
+def _judged(args: Args, node: Node, folder: Folder) -> Iterator[Finding]:
+    """What is wrong with a folder's file system: one thing, the worst."""
+    ours = folder.path == node.settings.state_dir
     if folder.read_only:
-        yield Finding(
-            f"{folder.path} is on a file system that is mounted read-only ({folder.mount})",
-            f"mount it writable (mount -o remount,rw {folder.mount}; dmesg tells of disk errors), "
-            "or set qnext.state_dir",
-            expected="writable",
-            observed="read-only",
-        )
-    elif folder.free is not None and folder.free < STATE_NEEDED:
-        yield Finding(
-            f"{folder.path} has {size(folder.free)} free ({folder.filesystem} on {folder.mount})",
-            f"make room on {folder.mount}, or set qnext.state_dir to a folder elsewhere",
-            expected=f"{size(STATE_NEEDED)} or more",
-            observed=size(folder.free),
-        )
-    elif folder.free_inodes is not None and folder.free_inodes < FEW_INODES:
+        yield from _read_only(folder, ours=ours)
+    elif ours and folder.free is not None and folder.free < args.state_mb * MIB:
+        yield _little(folder, args.state_mb, "set qnext.state_dir to a folder elsewhere")
+    elif folder.path == TMP and folder.free is not None and folder.free < args.tmp_mb * MIB:
+        yield _little(folder, args.tmp_mb, "remove what is old there: find /tmp -xdev -mtime +7", warn=True)
+    elif folder.free_inodes is not None and folder.free_inodes < args.inodes:
         yield Finding(
             f"{folder.path} has {folder.free_inodes} free inodes ({folder.mount})",
-            f"remove small files on {folder.mount} (df -i {folder.mount})",
-            expected=f"{FEW_INODES} or more",
-            observed=str(folder.free_inodes),
+            f"find the folder with most files: du --inodes -xS {folder.mount} | sort -n | tail; remove what is old",
+            expected=f"{args.inodes} or more",
+            observed=f"{folder.free_inodes} of {folder.inodes}",
+            level="fail" if folder.free_inodes < args.inodes_minimum else "warn",
+        )
+
+
+def _read_only(folder: Folder, *, ours: bool) -> Iterator[Finding]:
+    yield Finding(
+        f"{folder.path} is on a file system that is mounted read-only ({folder.mount})",
+        f"look for disk errors first: dmesg | tail -50; then mount -o remount,rw {folder.mount}"
+        + (", or set qnext.state_dir to a folder elsewhere" if ours else ""),
+        expected="writable",
+        observed="read-only",
+    )
+
+
+def _little(folder: Folder, wanted: float, remedy: str, *, warn: bool = False) -> Finding:
+    free = folder.free or 0
+    return Finding(
+        f"{folder.path} has {size(free)} free ({folder.filesystem} on {folder.mount})",
+        f"make room on {folder.mount} (du -xh --max-depth=2 {folder.mount} | sort -h | tail), or {remedy}",
+        expected=f"{size(int(wanted * MIB))} or more",
+        observed=size(free),
+        level="warn" if warn else "fail",
+    )
+
+
+# ---- weights
+
+
+def _weights(args: Args, node: Node) -> Iterator[Finding]:
+    """Room for what is missing of the weights, where the model's profile tells their size."""
+    profile, path = node.settings.model.profile, node.settings.model.path
+    if profile is None:
+        return
+    from provision.serve.profiles import load_profile
+
+    there, folder = node.get(ModelFolder(path)), node.get(_there(node.settings)).of(path)
+    if there.complete or folder is None or folder.free is None:
+        return
+    missing = int((load_profile(profile).weights.total_bytes - there.size) * args.weights_factor)
+    if folder.free < missing:
+        yield Finding(
+            f"{path} lacks weights, and {folder.mount} has {size(folder.free)} free for them",
+            f"make room on {folder.mount}, or set qnext.model.path to a folder on a larger disk",
+            expected=f"{size(missing)} or more",
+            observed=size(folder.free),
         )

@@ -1,20 +1,26 @@
 """The image on the node is built for its NPUs.
 
-The tag's suffix is judged offline; what counts is what is inside: the image's ``SOC_VERSION`` [domain 1.3, 4.2]. An
-image that isn't there yet is pulled.
+The tag's suffix is judged before any node is touched (S10); what counts is what is inside: the image's ``SOC_VERSION``
+[domain 1.3, 4.2]. A tag can lie, by a retag or a mirror's mistake, and the finding then says so. The image's processor
+is judged by the check ``architecture``. An image that isn't there yet is pulled.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from provision.checks.base import Finding
+from provision.checks.compatibility import finding
 from provision.checks.support import Skip, ascend, docker, hanging
 from provision.facts.base import Fact
 from provision.facts.docker import Docker, Image
 from provision.inventory.model import Settings
 from provision.node import Node
+from provision.serve import stack
+from provision.serve.compatibility import table
+from provision.serve.images import ImageRef, parse_image
+from provision.serve.verdicts import Verdict
 
 CODE = "N12"
 LEVEL = "fail"
@@ -22,14 +28,9 @@ SCOPE = "node"
 
 applies = ascend
 
-_BUILDS = (
-    (re.compile(r"ascend910b.*", re.IGNORECASE), "atlas-800-a2"),
-    (re.compile(r"ascend910_93\d\d", re.IGNORECASE), "atlas-800-a3"),
-)
-
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Docker(), Image(settings.install.image)
+    return Docker(), *stack.facts(settings)
 
 
 def run(node: Node) -> Iterable[Finding]:
@@ -37,12 +38,18 @@ def run(node: Node) -> Iterable[Finding]:
     image = node.get(Image(node.settings.install.image))
     if hanging(image.problems) or not image.present:
         raise Skip("the image is not there yet")
-    soc = image.env.get("SOC_VERSION", "")
-    built_for = next((hardware for pattern, hardware in _BUILDS if pattern.fullmatch(soc)), "")
-    if soc and built_for != node.settings.hardware:
-        yield Finding(
-            f"the image is built for {soc} ({built_for or 'other hardware'}), not for {node.settings.hardware}",
-            "use the tag with this hardware's suffix: none for A2, -a3 for A3",
-            expected=node.settings.hardware,
-            observed=soc,
-        )
+    named = parse_image(node.settings.install.image)
+    for verdict in stack.judged(node, "hardware"):
+        yield finding(_told(verdict, named, node.settings))
+
+
+def _told(verdict: Verdict, named: ImageRef, settings: Settings) -> Verdict:
+    """With what the tag says, where the tag is right for the hardware and the image isn't."""
+    wanted = table().hardware_named(settings.hardware)
+    if verdict.outcome != "refuse" or wanted is None or not named.known or named.hardware.lower() != wanted.suffix:
+        return verdict
+    return replace(
+        verdict,
+        reason=f"{verdict.reason}, though its tag {named.tag} says so",
+        remedy=f"docker rmi {named.reference} on the node and pull it again, from {named.repository} as published",
+    )

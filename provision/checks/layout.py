@@ -23,10 +23,11 @@ SCOPE = "static"
 def run(inventory: Inventory) -> Iterable[Finding]:
     for violation in _violations(inventory):
         yield Finding(
-            f"{violation.reason} [{violation.source}]",
+            violation.reason,
             violation.remedy,
             code=violation.code,
             level=violation.severity,
+            source=violation.source,
         )
 
 

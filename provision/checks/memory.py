@@ -1,19 +1,24 @@
 """The node has main memory for the servers and for the weights' page cache.
 
 Advised: the weights' size, on Ascend 64 GB at least [domain 14.2]. With less, loading is slow and the kernel may end a
-process; our own running servers count as memory that is there.
+process; our own running servers count as memory that is there. Pages in swap tell that memory was short already;
+reserved huge pages are lost for everything that does not ask for them, and vLLM does not. The host's ``/dev/shm`` is
+not the containers' (they have their own, ``qnext.install.shm_size``), but what fills it is memory too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from provision.checks.base import Finding
-from provision.checks.support import GIB, Skip, ascend, containers, look, size
+from pydantic import Field
+
+from provision.checks.base import CheckArgs, Finding
+from provision.checks.support import GIB, MIB, Skip, ascend, containers, look, size
 from provision.facts.base import Fact
+from provision.facts.disk import Disk
 from provision.facts.docker import Containers
 from provision.facts.model import ModelFolder
-from provision.facts.system import Memory
+from provision.facts.system import Memory, MemoryValue
 from provision.inventory.model import Settings
 from provision.node import Node
 
@@ -21,21 +26,77 @@ CODE = "N14"
 LEVEL = "warn"
 SCOPE = "node"
 
+SHM = "/dev/shm"
+
+
+class Args(CheckArgs):
+    """Sizes in GB (MB where the name says so), binary."""
+
+    available_gb: float = Field(64, ge=0, description="GB of memory advised on Ascend, whatever the weights' size")
+    weights_factor: float = Field(1.0, ge=0, description="memory advised for the weights, in times their size")
+    swap_used_gb: float = Field(1, ge=0, description="GB in swap from which on it is told")
+    shm_free_mb: float = Field(1024, ge=0, description="MB free in /dev/shm below which it is told")
+
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Memory(), ModelFolder(settings.model.path), Containers(settings.cluster)
+    return Memory(), ModelFolder(settings.model.path), Containers(settings.cluster), Disk((SHM,))
 
 
-def run(node: Node) -> Iterable[Finding]:
+def run(args: Args, node: Node) -> Iterable[Finding]:
     if any(c.running for c in containers(node).containers):
         raise Skip("our servers run and hold their memory")
-    available = look(node, Memory()).available
-    weights = node.get(ModelFolder(node.settings.model.path)).size
-    advised = max(64 * GIB, weights) if ascend(node.settings) else weights + 1 * GIB
-    if available is not None and available < advised:
+    memory = look(node, Memory())
+    yield from _available(args, node, memory)
+    yield from _swap(args, memory)
+    yield from _shm(args, node)
+
+
+def _available(args: Args, node: Node, memory: MemoryValue) -> Iterator[Finding]:
+    weights = int(node.get(ModelFolder(node.settings.model.path)).size * args.weights_factor)
+    advised = max(int(args.available_gb * GIB), weights) if ascend(node.settings) else weights + GIB
+    if memory.available is None or memory.available >= advised:
+        return
+    huge = memory.hugepages_total * memory.hugepage_size
+    if huge and memory.available + huge >= advised:
         yield Finding(
-            f"{size(available)} of main memory are available, {size(advised)} are advised for these weights",
-            "end other programs on the node (ps aux --sort -rss | head), or expect slow loading",
+            f"{size(memory.available)} of main memory are available, {size(advised)} are advised for these weights, "
+            f"and {size(huge)} lie in {memory.hugepages_total} reserved huge pages, which vLLM does not use",
+            "sysctl -w vm.nr_hugepages=0, and take vm.nr_hugepages out of /etc/sysctl.conf and /etc/sysctl.d "
+            "(grep -r nr_hugepages /etc/sysctl.conf /etc/sysctl.d), if no other program needs them",
             expected=f"{size(advised)} or more",
-            observed=size(available),
+            observed=size(memory.available),
         )
+        return
+    yield Finding(
+        f"{size(memory.available)} of main memory are available, {size(advised)} are advised for these weights",
+        "end other programs on the node (ps aux --sort -rss | head), or expect slow loading",
+        expected=f"{size(advised)} or more",
+        observed=size(memory.available),
+    )
+
+
+def _swap(args: Args, memory: MemoryValue) -> Iterator[Finding]:
+    if memory.swap_total is None or memory.swap_free is None:
+        return
+    used = memory.swap_total - memory.swap_free
+    if used < max(args.swap_used_gb * GIB, 1):
+        return
+    yield Finding(
+        f"{size(used)} of memory are in swap: servers stall when theirs is",
+        "once memory is free again: swapoff -a && swapon -a; "
+        "who has it: grep VmSwap /proc/[0-9]*/status | sort -k2 -n | tail",
+        expected=f"less than {size(int(args.swap_used_gb * GIB))} in swap",
+        observed=f"{size(used)} of {size(memory.swap_total)}",
+    )
+
+
+def _shm(args: Args, node: Node) -> Iterator[Finding]:
+    folder = node.get(Disk((SHM,))).of(SHM)
+    if folder is None or folder.free is None or folder.mount != SHM or folder.free >= args.shm_free_mb * MIB:
+        return
+    yield Finding(
+        f"{SHM} of the host has {size(folder.free)} free of {size(folder.size or 0)}",
+        f"ls -lS {SHM} | head shows the largest; what no process maps (fuser -v FILE) is left over",
+        expected=f"{size(int(args.shm_free_mb * MIB))} or more",
+        observed=size(folder.free),
+    )

@@ -13,15 +13,13 @@ from provision.accel.ascend.driver import (
     parse_firmware_version,
     parse_install,
 )
-from provision.accel.ascend.hccn import HccnConf, parse_conf
 from provision.facts.base import Fact
-from provision.facts.reading import complaints, sections
+from provision.facts.reading import complaints, integer, sections
 from provision.results import Result
 
 DRIVER = "/usr/local/Ascend/driver/version.info"
 FIRMWARE = "/usr/local/Ascend/firmware/version.info"
 INSTALL = "/etc/ascend_install.info"
-HCCN_CONF = "/etc/hccn.conf"
 
 PathKind = Literal["file", "dir", "missing", "other"]
 
@@ -40,27 +38,29 @@ SOURCES: dict[str, PathKind] = {
 
 @dataclass(frozen=True, slots=True)
 class DriverValue:
-    """Each part is None where its file is missing."""
+    """Each part is None where its file is missing. ``installed_at``: when the driver's version.info was written, in
+    seconds since 1970; later than the host's start, the driver that runs may be the one before."""
 
     driver: DriverVersion | None = None
     firmware: FirmwareVersion | None = None
     install: AscendInstall | None = None
-    hccn_conf: HccnConf | None = None
+    installed_at: int | None = None
     problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Driver(Fact[DriverValue]):
-    """Driver and firmware versions, install record, NPU network configuration."""
+    """Driver and firmware versions as installed, and the install record. What runs, npu-smi says."""
 
     name: ClassVar[str] = "driver"
 
     def script(self) -> str:
         return f"""\
-for f in {DRIVER} {FIRMWARE} {INSTALL} {HCCN_CONF}; do
-  if [ -f "$f" ]; then echo "@@ file $f"; cat "$f"; echo
+for f in {DRIVER} {FIRMWARE} {INSTALL}; do
+  if [ -f "$f" ]; then echo "@@ file $f"; head -c 16384 "$f"; echo
   elif [ -e "$f" ]; then echo "@@ odd $f"; fi
 done
+[ ! -f {DRIVER} ] || echo "@@ written $(stat -c %Y {DRIVER})"
 :
 """
 
@@ -72,7 +72,9 @@ done
             driver=parse_driver_version(files[DRIVER]) if DRIVER in files else None,
             firmware=parse_firmware_version(files[FIRMWARE]) if FIRMWARE in files else None,
             install=parse_install(files[INSTALL]) if INSTALL in files else None,
-            hccn_conf=parse_conf(files[HCCN_CONF]) if HCCN_CONF in files else None,
+            installed_at=next(
+                (integer(p.words[1]) for p in parts if p.words[:1] == ("written",) and p.words[1:]), None
+            ),
             problems=complaints(raw) + odd,
         )
 

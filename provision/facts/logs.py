@@ -12,6 +12,9 @@ from provision.facts.base import Fact
 from provision.results import Result
 from provision.shell import quote
 
+KEPT = 200
+"""Lines that are kept of those that match."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogTailsValue:
@@ -23,22 +26,27 @@ class LogTailsValue:
 
 @dataclass(frozen=True, slots=True)
 class LogTails(Fact[LogTailsValue]):
-    """The last ``lines`` lines of each container of ``cluster``, running or ended."""
+    """The last ``lines`` lines of each container of ``cluster``, running or ended; of these, where ``matching`` is an
+    extended regular expression, the last ``KEPT`` that match it."""
 
     name: ClassVar[str] = "log-tails"
     deadline: ClassVar[float] = 30.0
     cluster: str = ""
     lines: int = 40
+    matching: str = ""
 
     def script(self) -> str:
         label = quote(f"label=qnext.cluster={self.cluster}")
         return f"""\
 docker ps -a --filter {label} --format '{{{{.ID}}}} {{{{.Label "qnext.process"}}}}' 2>&1 | while read -r id process; do
   printf '%s ' "$process"
-  docker logs --tail {self.lines} "$id" 2>&1 | base64 | tr -d '\\n'
+  docker logs --tail {self.lines} "$id" 2>&1{self._filter()} | base64 | tr -d '\\n'
   echo
 done
 """
+
+    def _filter(self) -> str:
+        return f" | grep -aE -e {quote(self.matching)} | tail -n {KEPT}" if self.matching else ""
 
     def parse(self, raw: Result) -> LogTailsValue:
         tails, problems = {}, []

@@ -1,13 +1,18 @@
-"""``npu-smi info`` and ``npu-smi info -m`` of a node. The tool may hang: each call has its own deadline on the node."""
+"""``npu-smi info`` and ``npu-smi info -m`` of a node, and who the processes are that hold dies.
+
+The tool may hang: each call has its own deadline on the node.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.accel.ascend.npu_smi import Die, MappedChip, NpuProcess, parse_info, parse_mapping
 from provision.facts.base import Fact
+from provision.facts.processes import age
 from provision.facts.reading import Section, complaints, integer, sections
 from provision.results import Result
 
@@ -28,12 +33,31 @@ echo "@@ binary $b"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that ``npu-smi`` lists, as the node knows it. ``container`` is the id of its container, or empty."""
+    """A process that ``npu-smi`` lists, as the node knows it.
+
+    ``user`` is a name, or ``uid N`` where the node has none for it (a container's). ``args`` is the command line, up to
+    4096 bytes, with the values of keys and passwords masked. ``container`` is the 64-digit id of its container, or
+    empty; ``runtime`` is docker, podman, containerd or kubernetes, or empty; ``unit`` the systemd service it runs
+    under, or empty. ``age`` in seconds; ``started`` in seconds since 1970, by the node's clock.
+    """
 
     pid: int
     user: str = ""
     args: str = ""
     container: str = ""
+    age: int | None = None
+    started: int | None = None
+    runtime: str = ""
+    unit: str = ""
+
+    @property
+    def release(self) -> str:
+        """The command that would free its dies: of the container where there is one, else of the process alone.
+
+        A service isn't stopped as a whole: others may run under it (a job under a scheduler's, a login's).
+        """
+        tool = {"podman": "podman", "containerd": "nerdctl", "kubernetes": "crictl"}.get(self.runtime, "docker")
+        return f"{tool} stop {self.container[:12]}" if self.container else f"kill {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +86,12 @@ class NpuSmi(Fact[NpuSmiValue]):
             + f'o=$(timeout {_INFO_SECONDS} "$b" info 2>&1); e=$?\n'
             + """\
 echo "@@ info $e"; printf '%s\\n' "$o"
+read -r up _ </proc/uptime; echo "@@ clock"; echo "up $up $(getconf CLK_TCK 2>/dev/null || echo 100) $(date +%s)"
 printf '%s\\n' "$o" | sed -n 's/^| *[0-9][0-9 ]*| *\\([0-9][0-9]*\\) *|.*/\\1/p' | sort -u | while read -r p; do
   [ -d "/proc/$p" ] || continue
-  echo "@@ pid $p"; ps -o user= -p "$p" 2>/dev/null || echo '?'
-  tr '\\0' ' ' <"/proc/$p/cmdline"; echo
-  cat "/proc/$p/cgroup"
+  echo "@@ pid $p"
+  { stat -c '%U %u' "/proc/$p" || echo; tr '\\n' ' ' <"/proc/$p/stat"; echo
+    tr '\\0\\n' '  ' <"/proc/$p/cmdline" | head -c 4096; echo; cat "/proc/$p/cgroup"; } 2>/dev/null
 done
 :
 """
@@ -83,7 +108,7 @@ done
             driver_version=info.driver_version,
             dies=info.dies,
             processes=info.processes,
-            holders=tuple(_holder(part) for part in parts if part.words[:1] == ("pid",)),
+            holders=_holders(parts),
             problems=_problems(raw, binary, answer, info.problems, _INFO_SECONDS),
         )
 
@@ -109,16 +134,51 @@ def _problems(
     return (*complaints(raw), *ended, *found)
 
 
-def _holder(part: Section) -> Holder:
-    """Lines: user, command line, cgroups; a container's id is the 64 hexadecimal digits in its cgroup."""
-    lines = [*part.lines, "", ""]
-    container = re.search(r"[0-9a-f]{64}", "\n".join(lines[2:]))
+def _holders(parts: list[Section]) -> tuple[Holder, ...]:
+    clock = " ".join(_answer(parts, "clock").lines[:1]).split()
+    return tuple(_holder(part, clock) for part in parts if part.words[:1] == ("pid",))
+
+
+def _holder(part: Section, clock: list[str]) -> Holder:
+    """Lines: user and its number, /proc/PID/stat, command line, cgroups."""
+    user, stat, args, *groups = [*part.lines, "", "", ""]
+    seconds = age(clock, stat.rpartition(") ")[2].split())
+    now = integer(clock[3]) if len(clock) > 3 else None
+    group = "\n".join(groups)
+    container = _CONTAINER.search(group)
+    unit = _UNIT.search(group)
     return Holder(
         pid=integer(" ".join(part.words[1:])) or 0,
-        user=lines[0].strip(),
-        args=lines[1].strip(),
+        user=_user(user.split()),
+        args=_SECRET.sub(r"\1***", args.strip()),
         container=container[0] if container else "",
+        age=seconds,
+        started=None if now is None or seconds is None else now - seconds,
+        runtime=next((name for word, name in _RUNTIMES.items() if word in group), "") if container else "",
+        unit=unit[1] if unit and not container else "",
     )
+
+
+_CONTAINER = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_UNIT = re.compile(r"/([\w@.\\:-]+\.service)(?:/|$)", re.MULTILINE)
+_RUNTIMES = {
+    "kubepods": "kubernetes",
+    "libpod": "podman",
+    "docker": "docker",
+    "nerdctl": "containerd",
+    "containerd": "containerd",
+}
+"""By what a cgroup's path holds. A pod's container may name its runtime too, so the pod comes first."""
+
+_SECRET = re.compile(r"(--?[\w-]*(?:api[-_]?key|token|password|passwd|secret)[= ])\S+", re.IGNORECASE)
+"""Options whose value is a secret: ``--api-key X``, ``--hf-token=X``; not ``--tokenizer``."""
+
+
+def _user(words: Sequence[str]) -> str:
+    """``stat`` calls a user that the node has no name for UNKNOWN."""
+    if words[:1] == ["UNKNOWN"] and len(words) > 1:
+        return f"uid {words[1]}"
+    return words[0] if words else ""
 
 
 @dataclass(frozen=True, slots=True)

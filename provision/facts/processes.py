@@ -88,15 +88,16 @@ def _process(part: Section) -> ServerProcess | None:
         pid=pid,
         parent=integer(stat[1]) if len(stat) > 1 else None,
         user=" ".join(part.words[1:]),
-        age=_age(lines[0].split(), stat),
+        age=age(lines[0].split(), stat),
         kind=kind,
         args=args,
         container=container[0] if container else "",
     )
 
 
-def _age(clock: list[str], stat: list[str]) -> int | None:
-    """Seconds since the start: field 22 of proc(5)'s stat, in ticks from boot; ``stat`` begins with field 3."""
+def age(clock: list[str], stat: list[str]) -> int | None:
+    """Seconds since a process began. ``clock``: ``up``, the uptime, ticks a second; ``stat``: /proc/PID/stat from its
+    third field on, where the 22nd is the start, in ticks from boot [proc(5)]."""
     if len(clock) < 3 or len(stat) < 20:
         return None
     uptime, ticks, started = decimal(clock[1]), integer(clock[2]), integer(stat[19])

@@ -216,7 +216,7 @@ class Settings(Strict):
     shared_folders: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field(
         (), description="folders that are one and the same on all nodes (NFS, a parallel file system)"
     )
-    evaluate: Evaluate | None = Field(None, description="where accuracy and speed are measured from")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="what an evaluation needs on the head")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
-"""Remove everything of this cluster from the node's state folder: launch files, and jobs after ending them."""
+"""Remove everything of this cluster from the node's state folder: launch files, and jobs after ending them.
+
+What ``check --fix`` changed outside of that folder is put back first, from the record that it left there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from provision.actions import Run
+from provision.checks.undo import undo_all
 from provision.facts.base import Fact
 from provision.facts.files import Listing
 from provision.inventory.model import Settings
@@ -30,9 +34,10 @@ def run(args: Args, node: Node) -> NodeRun:
     if not node.get(Listing(folder)).exists:
         return Outcome(f"no {folder}")
     yield Run(
-        label=f"end jobs, remove {folder}",
+        label=f"end jobs, take fixes back, remove {folder}",
         script=f"""\
 {cancel_all_script(f"{folder}/jobs")}
+{undo_all(node.settings)}
 rm -rf -- {quote(folder)}
 rmdir -- {quote(node.settings.state_dir)} 2>/dev/null || :
 """,

@@ -34,8 +34,9 @@ from provision.rehearsal.standins.ps import all_pids, environment
 
 PORT = 2222
 HARDWARE = {"a2": "atlas-800-a2", "a3": "atlas-800-a3", "cpu": "cpu"}
-_OURS = ("nodes", "keys", "pycache", "registry.json", "cluster.yaml", "known_hosts", "server.pid", "server.log",
-         "generation", "applied", "ssh_config", "cluster.json")  # fmt: skip
+_OURS = ("nodes", "programs", "share", "shared", "keys",
+         "pycache", "registry.json", "cluster.yaml", "known_hosts", "server.pid",
+         "server.log", "generation", "applied", "ssh_config", "cluster.json")  # fmt: skip
 _START_PATIENCE = 20.0
 _END_PATIENCE = 5.0
 

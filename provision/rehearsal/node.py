@@ -5,9 +5,12 @@
     <cluster folder>/nodes/<name>/
         node          what the node is
         root/         its file system; root/usr/bin are all the commands that it has
-        inside/       the commands that processes in containers have
+        inside/       the commands that processes in containers have, beside the machine's own
         state/        hardware and faults, one file a key (state.py)
         docker/       images and containers
+    <cluster folder>/programs/   the machine's own programs that containers have
+    <cluster folder>/shared/     what is equal on all nodes, and too much to be made for each
+    <cluster folder>/share/      /share of all nodes
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ HERE = "QNEXT_REHEARSAL_NODE"
 
 ME = "QNEXT_REHEARSAL_USER"
 """Environment variable with the name of the user that a process runs as."""
+
+CONTAINER = "QNEXT_REHEARSAL_CONTAINER"
+"""Environment variable with the folder of the container that a process runs in."""
 
 
 class Node:
@@ -85,6 +91,16 @@ class Node:
     @property
     def inside(self) -> str:
         return os.path.join(self.folder, "inside")
+
+    @property
+    def programs(self) -> str:
+        """The machine's own programs, for the containers of all nodes."""
+        return os.path.join(self.cluster_folder, "programs")
+
+    @property
+    def path_inside(self) -> str:
+        """PATH of a process in a container."""
+        return f"{self.inside}:{self.programs}"
 
     @property
     def docker(self) -> str:

@@ -16,10 +16,7 @@ import re
 REAL_DEVICES = "null|zero|full|random|urandom|tty|stdin|stdout|stderr|fd|pts|ptmx"
 """Entries of /dev that stay the machine's own."""
 
-MAPPED_PROC = (
-    "meminfo|loadavg|cpuinfo|version|stat|cmdline|net|mounts|driver|uda|"
-    r"sys/kernel/hostname|sys/kernel/osrelease|sys/kernel/random|sys/net|sys/vm|sys/fs"
-)
+MAPPED_PROC = "meminfo|loadavg|cpuinfo|version|stat|cmdline|net|mounts|driver|uda|swaps|sys|(?:self|1)/limits"
 """Entries of /proc that a node has of its own. Process folders stay real, except that a glob over them sees the node's
 containers only, and that control groups are those of the node (they name the container)."""
 
@@ -39,14 +36,20 @@ _PATH = re.compile(
 _PROC_TAKEN_OFF = re.compile(r"(\$\{\w+##?)/proc/")
 """``${d#/proc/}``: whether d is the node's or the machine's can't be told from the text, so the prefix is left open."""
 
+_LIMITS = re.compile(r"(?<![\w./$-])ulimit(?=[ \t]+-)")
+"""The shell's own command for resource limits, which would tell the machine's."""
+
 _ENCODED = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}\Z")
 _REGEX_BODY = re.compile(r"/[a-z]+/(?:[ \t]*\{|[pd]['; ]|!)")
 _BEFORE_PATH = frozenset(" \t\n\r=:;|&<>({,`[#%^!~@\\")
 _QUOTES = frozenset("'\"\\")
 
 
-def rewrite(text: str, root: str) -> str:
-    """``text``, shell source, with every absolute path of the node put below ``root`` (which has no trailing slash)."""
+def rewrite(text: str, root: str, *, limits: bool = True) -> str:
+    """``text``, shell source, with every absolute path of the node put below ``root`` (which has no trailing slash).
+
+    ``limits``: ``ulimit`` becomes the node's own command. Containers have none.
+    """
 
     def replace(match: re.Match[str]) -> str:
         found, at = match.group(), match.start()
@@ -54,7 +57,8 @@ def rewrite(text: str, root: str) -> str:
             return found
         return root + found
 
-    return _PROC_TAKEN_OFF.sub(r"\1*/proc/", _PATH.sub(replace, text))
+    text = _PROC_TAKEN_OFF.sub(r"\1*/proc/", _PATH.sub(replace, text))
+    return _LIMITS.sub(f"{root}/usr/bin/ulimit", text) if limits else text
 
 
 def map_path(path: str, root: str) -> str:
@@ -89,7 +93,7 @@ class LineMapper:
         return self._mapped(rest)
 
     def _mapped(self, line: bytes) -> bytes:
-        if b"/" not in line or _ENCODED.match(line):
+        if (b"/" not in line and b"ulimit" not in line) or _ENCODED.match(line):
             return line
         return rewrite(line.decode("utf-8", "surrogateescape"), self._root).encode("utf-8", "surrogateescape")
 

@@ -129,7 +129,7 @@ class NodeServer:
         found = listeners(self.node)
         if found == self._ports_seen:
             return
-        for path, text in live_files(self.node).items():
+        for path, text in live_files(self.node, found).items():
             target = os.path.join(self.node.root, path)
             with open(f"{target}~", "w", encoding="ascii") as file:
                 file.write(text)
@@ -213,6 +213,8 @@ class _Login(asyncssh.SSHServer):
         if self._connection is None:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "no connection")
         node = self._server.node
+        if node.state.get("ssh/forwarding"):
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "open failed")
         own = dest_host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", node.name, node.address)
         # asyncssh takes the awaitable of a forwarder here, as its example does; its annotation names a session only.
         return self._connection.forward_connection(node.address if own else dest_host, dest_port)  # type: ignore[return-value]

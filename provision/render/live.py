@@ -18,7 +18,8 @@ from rich.text import Text
 from provision import clock
 from provision.events import Event, PlayEnded, PlayStarted, Progressed, RunEnded, RunStarted, TaskEnded, TaskStarted
 from provision.render.fold import fold
-from provision.render.story import Line, Story, duration, grouped
+from provision.render.lines import Line, duration, grouped, wrapped
+from provision.render.story import Story
 
 STYLES = {
     "title": "bold",
@@ -33,12 +34,23 @@ STYLES = {
     "fail": "bold red",
     "unreachable": "bold red",
     "remedy": "cyan",
-    "evidence": "dim",
     "detail": "",
     "note": "dim",
     "info": "dim",
     "off": "dim",
+    "waived": "magenta",
+    "evidence": "dim",
+    "heat0": "black on green3",
+    "heat1": "black on dark_olive_green2",
+    "heat2": "black on khaki1",
+    "heat3": "black on light_goldenrod2",
+    "slow": "bold black on orange1",
+    "partial": "bold white on dark_orange3",
+    "lost": "bold white on red3",
+    "untried": "white on grey37",
+    "self": "dim",
 }
+"""By kind of line, and of parts of a line."""
 REFRESH = 4
 """Redraws a second."""
 _BAR = 10
@@ -62,7 +74,7 @@ class Live:
         self, stream: TextIO, *, verbose: int = 0, width: int | None = None, height: int | None = None
     ) -> None:
         self._console = Console(file=stream, force_terminal=True, width=width, height=height, highlight=False)
-        self._story = Story(verbose=verbose, progress=False)
+        self._story = Story(verbose=verbose, progress=False, width=self._console.width)
         self._doing = _Doing()
         self._started = clock.monotonic()
         self._live = RichLive(
@@ -82,7 +94,8 @@ class Live:
         if isinstance(event, RunEnded):
             self._live.stop()
         for line in lines:
-            self._console.print(styled(line), soft_wrap=True)
+            for piece in wrapped(line, self._console.width):
+                self._console.print(styled(piece), soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -135,7 +148,10 @@ def styled(line: Line) -> Text:
     if line.kind == "diff":
         mark = line.text.strip()[:1]
         return Text(line.text, style={"+": "green", "-": "red", "@": "cyan"}.get(mark, ""))
-    return Text(line.text, style=STYLES.get(line.kind, ""))
+    text = Text(line.text, style=STYLES.get(line.kind, ""))
+    for first, last, kind in line.spans:
+        text.stylize(STYLES.get(kind, ""), first, last)
+    return text
 
 
 def progress_text(event: Progressed) -> str:

@@ -25,7 +25,18 @@ def sink(kind: str, *, stdout: TextIO, stderr: TextIO, verbose: int = 0, diff: b
         return Live(stderr, verbose=verbose)
     from provision.render.plain import Plain
 
-    return Plain(stderr, verbose=verbose)
+    return Plain(stderr, verbose=verbose, width=columns(stderr))
+
+
+def columns(stream: TextIO) -> int:
+    """Columns of the terminal behind a stream; else what ``COLUMNS`` says, else 80."""
+    import os
+    import shutil
+
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TextIO
 
 from provision.events import Event
-from provision.render.story import Story
+from provision.render.story import WIDTH, Story
 
 
 class Plain:
-    """Writes the story of a run to a text stream, line by line."""
+    """Writes the story of a run to a text stream, line by line. What is drawn is at most ``width`` wide."""
 
-    def __init__(self, stream: TextIO, *, verbose: int = 0) -> None:
+    def __init__(self, stream: TextIO, *, verbose: int = 0, width: int = WIDTH) -> None:
         self._stream = stream
-        self._story = Story(verbose=verbose)
+        self._story = Story(verbose=verbose, width=width)
 
     def handle(self, event: Event) -> None:
         for line in self._story.lines(event):

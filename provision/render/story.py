@@ -6,14 +6,14 @@ below what is wrong; the last lines say how it ended, what to type next and wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
-from typing import TypeVar
 
 from provision.events import (
     ActionDone,
     ActionPlanned,
+    Checked,
     CommandRan,
     Event,
     Found,
@@ -28,24 +28,33 @@ from provision.events import (
     TaskEnded,
     TaskStarted,
 )
+from provision.findings import CheckOutcome
+from provision.render import checked
 from provision.render.fold import fold
+from provision.render.lines import (
+    COLUMN,
+    Line,
+    count,
+    duration,
+    grouped,
+    headline,
+    one_line,
+    pair,
+    quoted,
+    remedy,
+    where,
+)
+
+__all__ = ["Line", "Story", "duration", "grouped"]
 
 PROGRESS_EVERY = 15.0
 """Seconds between two lines about the progress of the same task."""
 ORDER = ("failed", "unreachable", "unknown", "warned", "changed", "ok", "skipped")
 _BAD = ("failed", "unreachable")
-_LEVELS = ("fail", "warn", "info", "off")
-_COLUMN = 12
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text and what it is about: a status, a finding's level, or one of title, detail, diff, note, end."""
-
-    kind: str
-    text: str
+ACCOUNT_OF = "check"
+"""The command that gives the whole account of its checks; others tell what is wrong and how many there were."""
+WIDTH = 80
+"""Columns of what is drawn where nobody says how many there are."""
 
 
 @dataclass(slots=True)
@@ -56,17 +65,21 @@ class _Open:
     nodes: tuple[str, ...]
     ended: list[TaskEnded] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    checked: list[CheckOutcome] = field(default_factory=list)
     actions: list[ActionPlanned | ActionDone] = field(default_factory=list)
     progress: dict[str, str] = field(default_factory=dict)
     progress_at: float = 0.0
 
 
 class Story:
-    """Turns events into lines. ``verbose`` 1 adds actions, skipped tasks and commands, 2 also scripts and outputs."""
+    """Turns events into lines. ``verbose`` 1 adds actions, skipped tasks and commands, 2 also scripts and outputs.
+    ``width``: columns for what is drawn; a line of text may be longer."""
 
-    def __init__(self, *, verbose: int = 0, progress: bool = True) -> None:
+    def __init__(self, *, verbose: int = 0, progress: bool = True, width: int = WIDTH) -> None:
         self._verbose = verbose
         self._progress = progress
+        self._width = width
+        self._whole = verbose > 0
         self._open: _Open | None = None
         self._connected: list[NodeConnected] = []
         self._nodes: tuple[str, ...] = ()
@@ -86,8 +99,9 @@ class Story:
     @_on.register
     def _(self, event: RunStarted) -> Iterator[Line]:
         self._nodes, self._directory, self._planning = event.nodes, event.directory, event.mode == "plan"
+        self._whole = self._verbose > 0 or event.command == ACCOUNT_OF
         mode = ", plan only: nothing is changed" if self._planning else ""
-        yield Line("title", f"{event.command}: {event.inventory}, {_count(len(event.nodes), 'node')}{mode}")
+        yield Line("title", f"{event.command}: {event.inventory}, {count(len(event.nodes), 'node')}{mode}")
 
     @_on.register
     def _(self, event: NodeConnected) -> Iterator[Line]:
@@ -96,15 +110,16 @@ class Story:
 
     @_on.register
     def _(self, event: NodeUnreachable) -> Iterator[Line]:
-        yield Line("unreachable", f"{'unreachable':<{_COLUMN}}{event.node}: {event.reason}")
+        yield Line("unreachable", f"{'unreachable':<{COLUMN}}{event.node}: {event.reason}")
         if event.hint:
-            yield _remedy(event.hint)
+            yield remedy(event.hint)
 
     @_on.register
     def _(self, event: PlayStarted) -> Iterator[Line]:
         yield from self._flush()
         yield from self._flush_connected()
-        yield Line("title", f"== {event.play}" + (f" ({fold(event.nodes)})" if event.nodes else ""))
+        if event.nodes:  # of a play without nodes a note tells
+            yield Line("title", f"== {event.play} ({fold(event.nodes)})")
 
     @_on.register
     def _(self, event: PlayEnded) -> Iterator[Line]:
@@ -112,15 +127,15 @@ class Story:
 
     @_on.register
     def _(self, event: Note) -> Iterator[Line]:
-        yield Line("warned" if event.level == "warn" else "note", f"{'note':<{_COLUMN}}{event.text}")
+        yield Line("warned" if event.level == "warn" else "note", f"{'note':<{COLUMN}}{event.text}")
 
     @_on.register
     def _(self, event: CommandRan) -> Iterator[Line]:
         if self._verbose:
-            yield Line("detail", f"{'$':>{_COLUMN - 2}} {event.node}: {event.label}: {_came_to(event)}")
+            yield Line("detail", f"{'$':>{COLUMN - 2}} {event.node}: {event.label}: {_came_to(event)}")
         if self._verbose > 1:
             for text in (event.script, event.stdout, event.stderr):
-                yield from _quoted(text)
+                yield from quoted(text)
 
     @_on.register
     def _(self, event: RunEnded) -> Iterator[Line]:
@@ -129,19 +144,19 @@ class Story:
         yield Line("failed" if event.exit_code else "end", f"{event.summary} ({duration(event.seconds)})")
         yield from _bad_nodes(event)
         if event.phases:
-            yield _pair("time", ", ".join(f"{name} {duration(seconds)}" for name, seconds in event.phases.items()))
+            yield pair("time", ", ".join(f"{name} {duration(seconds)}" for name, seconds in event.phases.items()))
         for name, value in event.facts.items():
-            yield _pair(name, value)
+            yield pair(name, value)
         for number, command in enumerate(event.next):
-            yield _pair("" if number else "next", command)
+            yield pair("" if number else "next", command, "command")
         if self._directory:
-            yield _pair("recorded", self._directory)
+            yield pair("recorded", self._directory, "command")
 
     def _flush_connected(self) -> Iterator[Line]:
         if self._connected:
             slowest = max(event.seconds for event in self._connected)
-            names = _where((event.node for event in self._connected), self._nodes)
-            yield Line("ok", f"{'connected':<{_COLUMN}}{names} ({duration(slowest)})")
+            names = where((event.node for event in self._connected), self._nodes)
+            yield Line("ok", f"{'connected':<{COLUMN}}{names} ({duration(slowest)})")
             self._connected = []
 
     # ---- tasks
@@ -166,6 +181,11 @@ class Story:
         yield from ()
 
     @_on.register
+    def _(self, event: Checked) -> Iterator[Line]:
+        self._of(event.task).checked.extend(event.outcomes)
+        yield from ()
+
+    @_on.register
     def _(self, event: ActionPlanned) -> Iterator[Line]:
         self._of(event.task).actions.append(event)
         yield from ()
@@ -181,13 +201,13 @@ class Story:
         if not self._progress:
             return
         if not event.node:
-            yield Line("note", f"{'…':<{_COLUMN}}{event.text}")
+            yield Line("note", f"{'…':<{COLUMN}}{event.text}")
             return
         task.progress[event.node] = _progress(event)
         if event.at - task.progress_at >= PROGRESS_EVERY:
             task.progress_at = event.at
             for text, nodes in grouped(task.progress.items()):
-                yield Line("note", f"{'…':<{_COLUMN}}{task.task}: {fold(nodes)}: {text}")
+                yield Line("note", f"{'…':<{COLUMN}}{task.task}: {fold(nodes)}: {text}")
 
     def _of(self, task: str) -> _Open:
         if self._open is None:
@@ -198,33 +218,41 @@ class Story:
         task, self._open = self._open, None
         if task is None:
             return
-        yield from _findings(task.found, self._verbose, task.nodes)
+        yield from self._checks(task)
         yield from self._actions(task)
         yield from _failed_actions(task)
         yield from self._results(task)
+
+    def _checks(self, task: _Open) -> Iterator[Line]:
+        yield from checked.found(task.found, task.nodes, verbose=self._verbose, explain=self._whole)
+        if task.checked and self._whole:
+            yield from checked.mendable(task.found, task.nodes)
+            yield from checked.account(task.checked, task.nodes, width=self._width, verbose=self._verbose)
+        elif task.checked and any(event.status in _BAD for event in task.ended):
+            yield checked.counted(task.checked)
 
     def _actions(self, task: _Open) -> Iterator[Line]:
         shown = [action for action in task.actions if isinstance(action, ActionPlanned) or action.diff or self._verbose]
         keyed = [((type(action), action.label, action.detail, action.diff), action.node) for action in shown]
         for (kind, label, detail, diff), nodes in grouped([(node, key) for key, node in keyed]):
             word = "would" if kind is ActionPlanned else "did"
-            yield Line("changed", f"{word:<{_COLUMN}}{label}: {_where(nodes, task.nodes)}")
+            yield Line("changed", f"{word:<{COLUMN}}{label}: {where(nodes, task.nodes)}")
             if self._verbose:
-                yield from _quoted(detail)
-            yield from (Line("diff", f"{'':<{_COLUMN}}{line}") for line in diff.splitlines())
+                yield from quoted(detail)
+            yield from (Line("diff", f"{'':<{COLUMN}}{line}") for line in diff.splitlines())
 
     def _results(self, task: _Open) -> Iterator[Line]:
         told = {finding.node for finding in task.found if finding.level == "fail"}
-        groups = grouped([(event.node, (event.status, event.message, event.hint)) for event in task.ended])
+        groups = grouped([(event.node, _result(event, task)) for event in task.ended])
         seconds = max((event.seconds for event in task.ended), default=0.0)
         for (status, message, hint), nodes in sorted(groups, key=lambda group: ORDER.index(group[0][0])):
-            if status == "skipped" and not self._verbose:
+            if (status == "skipped" and not self._verbose) or (task.checked and self._whole and status not in _BAD):
                 continue
-            text = ": ".join(part for part in (task.task, _where(nodes, task.nodes), _one_line(message)) if part)
+            text = ": ".join(part for part in (task.task, where(nodes, task.nodes), one_line(message)) if part)
             word = "planned" if self._planning and status == "changed" else status
-            yield Line(status, f"{word:<{_COLUMN}}{text} ({duration(seconds)})")
+            yield Line(status, f"{word:<{COLUMN}}{text} ({duration(seconds)})")
             if status in (*_BAD, "warned"):
-                yield from ([_remedy(hint)] if hint and not told.intersection(nodes) else [])
+                yield from ([remedy(hint)] if hint and not told.intersection(nodes) else [])
                 yield from _evidence(task, nodes)
 
 
@@ -237,46 +265,21 @@ def _failed_actions(task: _Open) -> Iterator[Line]:
     failed = [action for action in task.actions if isinstance(action, ActionDone) and not action.ok]
     for (label, detail), nodes in grouped([(action.node, (action.label, action.detail)) for action in failed]):
         if detail not in told or set(nodes) - {event.node for event in task.ended}:
-            text = f"{label}: {_where(nodes, task.nodes)}: {_one_line(detail)}"
-            yield Line("failed", f"{'failed':<{_COLUMN}}{text}")
+            text = f"{label}: {where(nodes, task.nodes)}: {one_line(detail)}"
+            yield Line("failed", f"{'failed':<{COLUMN}}{text}")
+
+
+def _result(event: TaskEnded, task: _Open) -> tuple[str, str, str]:
+    """Status, message and hint of a task's end; what a finding above it tells is not told again."""
+    if task.checked and event.message in {finding.summary for finding in task.found}:
+        return event.status, "", ""
+    return event.status, event.message, event.hint
 
 
 def _evidence(task: _Open, nodes: Sequence[str]) -> Iterator[Line]:
     """The evidence of the first of these nodes: the others' is in the run directory, and reads much the same."""
     evidence = next((event.evidence for event in task.ended if event.node in nodes and event.evidence), "")
-    yield from _quoted(evidence)
-
-
-def _where(nodes: Iterable[str], order: Sequence[str]) -> str:
-    return fold(sorted((node for node in nodes if node), key=_place(order)))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
-
-
-def grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[T, list[str]]]:
-    """Nodes by what is the same for them, in the order of first sight."""
-    groups: dict[T, list[str]] = {}
-    for node, key in pairs:
-        groups.setdefault(key, []).append(node)
-    return list(groups.items())
-
-
-def _findings(found: Sequence[Found], verbose: int, order: Sequence[str]) -> Iterator[Line]:
-    shown = [finding for finding in found if finding.level in ("fail", "warn") or verbose]
-    groups = grouped([(finding.node, _finding_key(finding)) for finding in shown])
-    for key, nodes in sorted(groups, key=lambda group: _LEVELS.index(group[0][0])):
-        level, code, summary, expected, observed, remedy = key
-        where = _where(nodes, order)
-        text = ": ".join(part for part in (f"{code} {where}".strip(), summary) if part)
-        yield Line(level, f"{level:<{_COLUMN}}{text}")
-        yield from (_pair(name, value) for name, value in (("observed", observed), ("expected", expected)) if value)
-        yield from ([_remedy(remedy)] if remedy else [])
-
-
-def _finding_key(finding: Found) -> tuple[str, ...]:
-    return finding.level, finding.code, finding.summary, finding.expected, finding.observed, finding.remedy
+    yield from quoted(evidence)
 
 
 def _bad_nodes(event: RunEnded) -> Iterator[Line]:
@@ -287,7 +290,7 @@ def _bad_nodes(event: RunEnded) -> Iterator[Line]:
         if any(counts.get(status) for status in _BAD)
     ]
     for text, nodes in grouped(keyed):
-        yield Line("failed", f"{'':<{_COLUMN}}{fold(nodes)}: {text}")
+        yield Line("failed", f"{'':<{COLUMN}}{fold(nodes)}: {text}")
 
 
 def _progress(event: Progressed) -> str:
@@ -297,33 +300,3 @@ def _progress(event: Progressed) -> str:
 
 def _came_to(event: CommandRan) -> str:
     return f"exit {event.exit}, {duration(event.seconds)}"
-
-
-def _remedy(text: str) -> Line:
-    return Line("remedy", f"{'remedy':>{_COLUMN + 6}}  {text}")
-
-
-def _pair(name: str, value: str) -> Line:
-    return Line("detail", f"{name:>{_COLUMN + 6}}  {value}")
-
-
-def _quoted(text: str) -> Iterator[Line]:
-    for line in text.splitlines():
-        yield Line("evidence", f"{'|':>{_COLUMN + 6}}  {line}")
-
-
-def _place(order: Sequence[str]) -> Callable[[str], tuple[int, str]]:
-    """Sorts names by their place in ``order``, others after them."""
-    places = {name: place for place, name in enumerate(order)}
-    return lambda name: (places.get(name, len(places)), name)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: ``3.2 s``, ``4 min 05 s``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
+from provision import clock
 from provision.inventory.model import Settings
 from provision.serve import argv
 from provision.serve.environment import environment
@@ -17,15 +19,15 @@ from provision.serve.topologies.base import Seat, topology
 _WILDCARDS = ("0.0.0.0", "::", "")
 
 FINAL = frozenset({"S01", "S02", "S03", "S06", "S08"})
-"""Rules whose breach leaves nothing to compute. Failures by other rules an operator may lower by ``qnext.checks``."""
+"""Rules whose breach leaves nothing to compute. Failures by other rules an operator may lower or waive."""
 
 
 def build_plan(settings_by_site: Sequence[tuple[Site, Settings]], *, shape: ModelShape | None = None) -> LaunchPlan:
     """The plan for these sites, the first being the head. Pure: the same input gives the same plan.
 
-    ``shape``: what the weights' config.json says, where it has been read. Failures that ``qnext.checks`` lowers become
-    warnings of the plan. Raises ``LayoutError`` where the layout cannot work (its ``others`` are further reasons),
-    ``ConfigError`` for an unknown profile.
+    ``shape``: what the weights' config.json says, where it has been read. Failures that ``qnext.checks`` lowers, or
+    ``qnext.waive`` accepts until today or later, become warnings of the plan. Raises ``LayoutError`` where the layout
+    cannot work (its ``others`` are further reasons), ``ConfigError`` for an unknown profile.
     """
     layout = layout_of(settings_by_site, shape)
     violations = [_lowered(violation, layout.head) for violation in judge(layout, placed=True)]
@@ -53,10 +55,25 @@ def build_plan(settings_by_site: Sequence[tuple[Site, Settings]], *, shape: Mode
 
 def _lowered(violation: Violation, settings: Settings) -> Violation:
     """The violation as a warning where the operator says that its rule is not to stop them."""
-    level = settings.checks.get(violation.code, settings.checks.get("layout", "fail"))
-    if level == "fail" or violation.code in FINAL:
+    if violation.code in FINAL or not (_is_lowered(violation.code, settings) or _is_waived(violation, settings)):
         return violation
     return replace(violation, severity="warn")
+
+
+def _is_lowered(code: str, settings: Settings) -> bool:
+    """Whether ``qnext.checks`` gives the code, or the check of the layout, a level below fail."""
+    given = {name.lower(): value for name, value in settings.checks.items()}
+    values = [given[name] for name in (code.lower(), "layout", "s00") if name in given]
+    levels = [value.get("level") if isinstance(value, dict) else value for value in values]
+    return next((level for level in levels if level is not None), "fail") != "fail"
+
+
+def _is_waived(violation: Violation, settings: Settings) -> bool:
+    """Whether ``qnext.waive`` accepts it, until a day that has not passed."""
+    today = datetime.fromtimestamp(clock.now()).date()
+    given = {name.lower(): waiver for name, waiver in settings.waive.items()}
+    waivers = [waiver for waiver in (given.get(violation.code.lower()), given.get("layout")) if waiver]
+    return any(waiver.until >= today and waiver.finding in violation.reason for waiver in waivers[:1])
 
 
 def endpoint(layout: Layout) -> str:

@@ -62,9 +62,19 @@ class Layout:
         return self.dp // self.nodes if self.dp % self.nodes == 0 else 0
 
     @property
+    def context_parallel(self) -> int:
+        """Ranks among which a prompt is split (``prefill-context-parallel-size``): they multiply those of an engine."""
+        for name, value in self.head.serve.engine_args.items():
+            if name.replace("_", "-").lstrip("-") in ("prefill-context-parallel-size", "pcp") and isinstance(
+                value, int
+            ):
+                return max(1, value)
+        return 1
+
+    @property
     def devices_needed(self) -> int:
         """Devices that each node must give, rounded up where ranks don't come out evenly."""
-        ranks = self.tp * self.pp * self.dp
+        ranks = self.tp * self.pp * self.context_parallel * self.dp
         return -(-ranks // self.nodes)
 
     @property

@@ -9,7 +9,17 @@ from provision.errors import LayoutError
 from provision.inventory.model import Settings
 from provision.serve.layout import UNLIMITED, Layout, layout_of
 from provision.serve.plan import Site, Violation
-from provision.serve.rules import agreement, arguments, environment, model, nodes, ports, release
+from provision.serve.rules import (
+    additional,
+    agreement,
+    arguments,
+    disaggregation,
+    environment,
+    model,
+    nodes,
+    ports,
+    release,
+)
 from provision.serve.rules.base import Rule
 from provision.serve.shape import ModelShape
 from provision.serve.topologies.base import topologies, topology
@@ -20,7 +30,9 @@ RULES: tuple[Rule, ...] = (
     *release.RULES,
     *ports.RULES,
     *arguments.RULES,
+    *additional.RULES,
     *environment.RULES,
+    *disaggregation.RULES,
     *agreement.RULES,
 )
 
@@ -61,7 +73,7 @@ def layout_error(violations: Sequence[Violation]) -> LayoutError | None:
 def alternatives(layout: Layout) -> tuple[str, ...]:
     """Layouts of the same nodes that no rule refuses, the nearest to the requested one first."""
     candidates = [each for each in _candidates(layout) if _is_sound(each)]
-    candidates.sort(key=lambda each: _distance(each, layout))
+    candidates.sort(key=lambda each: (_worries(each), *_distance(each, layout)))
     return tuple(describe(each) for each in candidates[:_SHOWN_ALTERNATIVES])
 
 
@@ -91,6 +103,7 @@ _SIZE_RULES: tuple[Rule, ...] = (
     model.legal_tensor_parallel,
     model.heads_divide,
     model.wide_qwen3_next,
+    model.experts_divide,
     model.memory,
     release.model_release,
 )
@@ -100,6 +113,11 @@ _SIZE_RULES: tuple[Rule, ...] = (
 def _is_sound(layout: Layout) -> bool:
     found = [*topology(layout.topology).violations(layout), *(v for rule in _SIZE_RULES for v in rule(layout))]
     return not any(violation.severity == "fail" and violation.code != "S09" for violation in found)
+
+
+def _worries(layout: Layout) -> int:
+    """How many warnings its sizes bring."""
+    return sum(violation.severity == "warn" for rule in _SIZE_RULES for violation in rule(layout))
 
 
 def _candidates(layout: Layout) -> Iterator[Layout]:

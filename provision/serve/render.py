@@ -12,7 +12,7 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision.accel.protocol import ContainerRecipe, Mount, accelerator
 from provision.errors import ConfigError
@@ -78,6 +78,20 @@ def render_script(
     )
 
 
+def render_trial(plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, *, title: str) -> str:
+    """A script that tries something in a container made as the launch scripts make theirs: the same image, devices,
+    mounts, limits, network and environment, and ``process.argv`` as its command. It runs in the foreground and is gone
+    when it ends; its labels let ``down`` find one that a broken connection left behind. It gets neither weights nor
+    secrets. ``title`` says what is tried."""
+    context = _context(replace(plan, model_path=""), process, settings, recipe, secrets="")
+    header = [
+        f"{title}, on {process.node} of cluster {plan.cluster}.",
+        "Leaves nothing behind; can be run by hand as root.",
+    ]
+    blank = _render({**context, "header": header, "mode": ("--rm",)})
+    return _BLANK_LABEL.sub(r"\g<1>trial\2", blank, count=1)
+
+
 def container_name(cluster: str, process: str) -> str:
     return f"qnext-{cluster}-{process}"
 
@@ -114,6 +128,10 @@ def model_mount(path: str) -> Mount:
     return Mount(source, source, "dir", read_only=True)
 
 
+def _weights(path: str) -> tuple[Mount, ...]:
+    return (model_mount(path),) if path else ()
+
+
 # ---- what docker run gets
 
 
@@ -121,6 +139,7 @@ def docker_options(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe
 ) -> list[tuple[str, ...]]:
     """The options of ``docker run`` that are the same on every node, one a line, without environment and digest.
+    Without a ``model_path`` no weights are mounted.
 
     No ``--rm``: logs outlive a crash. ``--entrypoint=``: some images (vLLM's own for CPU) have one that would swallow
     our command. Logs are bounded at 500 MB."""
@@ -134,7 +153,7 @@ def docker_options(
         ("--log-opt", "max-file=5"),
         ("--entrypoint=",),
         *(("--device", device) for device in recipe.devices),
-        *(("-v", mount.volume) for mount in (*certain_mounts(recipe), model_mount(plan.model_path))),
+        *(("-v", mount.volume) for mount in (*certain_mounts(recipe), *_weights(plan.model_path))),
     ]
 
 
@@ -174,6 +193,7 @@ def _context(
         "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
         "choices": [_Choice.of(choice) for choice in recipe.one_of],
         "secrets": secrets,
+        "mode": ("-d",),
         "options": docker_options(plan, process, settings, recipe),
         "environment": [f"{name}={value}" for name, value in sorted(process.env.items())],
         "image": plan.image,
@@ -218,7 +238,8 @@ def _needs(recipe: ContainerRecipe, model_path: str) -> Iterator[_Need]:
     groups = {"-c": list(recipe.devices)}
     groups |= {kind: [path for test, path in mounts if test == kind] for kind in ("-d", "-f")}
     yield from (_Need(test, tuple(paths), driver) for test, paths in groups.items() if paths)
-    yield _Need("-d", (model_path,), "the weights must be at the same path on every node")
+    if model_path:
+        yield _Need("-d", (model_path,), "the weights must be at the same path on every node")
 
 
 def _test(mount: Mount) -> tuple[str, str]:

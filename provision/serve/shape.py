@@ -20,6 +20,8 @@ class ModelShape:
     head_dim: int = 0
     experts: int = 0
     context: int = 0
+    attention_layers: int = 0
+    """Layers that keep a KV cache, where others keep a state of fixed size; 0: all of them, or not known."""
 
 
 def shape_of(config: ModelConfig) -> ModelShape:

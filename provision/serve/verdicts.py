@@ -22,8 +22,8 @@ Subject = Literal["release", "model", "hardware", "driver", "feature", "cann", "
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What an inventory asks for. ``hardware`` as ``qnext.hardware``; ``release`` as ``0.18.0`` or ``main``; empty where
-    the image's tag names none; ``model`` is a profile's name, or empty."""
+    """What an inventory asks for. ``hardware`` as ``qnext.hardware``; ``release`` is ``0.18.0``, ``main``, or empty
+    where the image's tag names none; ``model`` is a profile's name, or empty."""
 
     hardware: str
     release: str = ""
@@ -66,7 +66,8 @@ Judge = Callable[[Declared, Observed, Table], Iterator[Verdict]]
 
 
 def judge(declared: Declared, observed: Observed, rows: Table) -> tuple[Verdict, ...]:
-    """All verdicts on what is known, ``ok`` ones included. What was not observed has no verdict. Never raises."""
+    """All verdicts on what is known, ``ok`` ones included. What was not observed has no verdict. Raises ``ConfigError``
+    for an unknown profile, and for nothing that a node says."""
     return tuple(verdict for each in JUDGES for verdict in each(declared, observed, rows))
 
 

@@ -11,6 +11,7 @@ from provision.accel.ascend.npu_smi import Die, MappedChip
 from provision.actions import JobProgress
 from provision.errors import ProvisionError
 from provision.facts.base import Fact
+from provision.facts.cann import CannValue
 from provision.facts.davinci import DavinciValue
 from provision.facts.disk import DiskValue, Folder
 from provision.facts.docker import Container, ContainersValue, DockerValue, ImageValue
@@ -217,6 +218,7 @@ def _npus(own: Settings) -> dict[str, Any]:
             FirmwareVersion("7.8.0.6.201"),
             AscendInstall(driver_status="complete"),
         ),
+        "cann": CannValue(),
         "mount-sources": MountSourcesValue(sources, "/usr/local/bin/npu-smi"),
         "hccn": HccnValue(
             "/usr/local/Ascend/driver/tools/hccn_tool",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,11 +77,25 @@ def test_lint(program: Program, inventory: Path) -> None:
 
     inventory.write_text(inventory.read_text().replace("tensor_parallel_size: 4", "tensor_parallel_size: 16"))
     bad = program("lint", "-i", inventory)
-    assert bad.exit == 2
-    assert bad.stdout.startswith("fail  S")
+    assert bad.exit == 3
+    assert bad.stdout.startswith("fail  S03  the ranks of a node fit its devices\n")
+    assert "\nfail  S04  tensor and pipeline parallel fit the model\n" in bad.stdout
+    assert "\n      source: vllm-ascend Qwen3-Next document, section 9.1; vllm-ascend issue 7729\n" in bad.stdout
+    assert "\n      remedy: valid here: " in bad.stdout
+    assert re.search(r": 2 hosts, \d failures?, 0 warnings: this can't work as it is\n$", bad.stdout), bad.stdout
     as_json = program("lint", "-i", inventory, "--json")
-    assert (as_json.exit, as_json.json()["ok"]) == (2, False)
-    assert all(f["remedy"] for f in as_json.json()["findings"])
+    assert (as_json.exit, as_json.json()["ok"]) == (3, False)
+    assert all(f["remedy"] and f["source"] and f["rule"] and f["code"] for f in as_json.json()["findings"])
+
+
+def test_lint_warns_and_goes_on(program: Program, inventory: Path) -> None:
+    inventory.write_text(inventory.read_text().replace("serve: {", "serve: {env: {HCCL_CONNECT_TIMEOUT: 60}, "))
+
+    answer = program("lint", "-i", inventory)
+
+    assert answer.exit == 0, answer.text
+    assert answer.stdout.startswith("warn  S15  time-outs and sizes are in their ranges\n")
+    assert answer.stdout.endswith("2 hosts, 1 warning, nothing that can't work\n")
 
 
 @pytest.mark.parametrize(
@@ -141,8 +156,10 @@ def test_parse_standard_input() -> None:
     ("words", "says"),
     [
         (["npu-smi-inf", "x"], "no parser 'npu-smi-inf'"),
+        (["npu-smi-inf", "x"], "did you mean 'npu-smi-info'?"),
         (["npu-smi-info"], "parse needs a file"),
         (["npu-smi-info", "/nowhere"], "/nowhere: No such file or directory"),
+        (["npu-smi-info", "/"], "remedy: give the path of a file that you can read"),
     ],
 )
 def test_parse_refuses(words: list[str], says: str, program: Program) -> None:
@@ -150,6 +167,34 @@ def test_parse_refuses(words: list[str], says: str, program: Program) -> None:
 
     assert answer.exit == 2
     assert says in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "it is empty"),
+        (b"\xff\x00\x80garbage", "give it the whole output"),
+        (TABLE.encode(), "it reads as npu-smi-info"),
+        (b"dcmi module initialize failed. ret is -8005\n", "it is an error message: dcmi module initialize failed."),
+    ],
+)
+def test_parse_of_another_text_shows_the_problems_and_fails(
+    text: bytes, says: str, program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "out.txt").write_bytes(text)
+
+    answer = program("parse", "npu-smi-topo", tmp_path / "out.txt", "--json")
+
+    assert answer.exit == 1
+    assert "no topology in the output" in json.loads(answer.stdout)["problems"]
+    assert says in answer.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_parse_of_a_file_that_windows_wrote(encoding: str, program: Program, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("\tSDID  : 7\n", encoding=encoding)
+
+    assert program("parse", "npu-smi-spod-info", tmp_path / "out.txt", "--json").json()["sdid"] == 7
 
 
 def test_parse_lists_its_kinds(program: Program) -> None:

@@ -10,10 +10,11 @@ from provision.results import Result
 
 def test_versions_and_an_odd_file() -> None:
     text = f"@@ file {DRIVER}\nVersion=25.2.0\ncompatible_version_fw=[7.0.0,7.7.99]\n@@ odd {INSTALL}\n"
+    text += "@@ written 1785600000\n"
     value = Driver().parse(Result("driver", 0, text))
     assert value.driver is not None
     assert (value.driver.version, value.driver.firmware_range) == ("25.2.0", ("7.0.0", "7.7.99"))
-    assert (value.firmware, value.install, value.hccn_conf) == (None, None, None)
+    assert (value.firmware, value.install, value.installed_at) == (None, None, 1785600000)
     assert value.problems == (f"{INSTALL} is no file",)
 
 

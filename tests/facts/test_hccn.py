@@ -1,4 +1,4 @@
-"""hccn_tool, device after device: answers, refusals and a tool that hangs."""
+"""hccn_tool, device after device: answers, refusals and a tool that hangs; and the file of its addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from provision.facts.hccn import Hccn
+from provision.facts.hccn import HCCN_CONF, Hccn, HccnConf
+from provision.results import Result
 
 ANSWERS = """\
 case "$2$3" in
@@ -30,9 +31,10 @@ def test_two_devices(look: Any, tool: Any) -> None:
     assert busy.problems[0] == "link: exit status 11: hccn_tool is busy"
 
 
-def test_a_tool_that_hangs_is_not_asked_for_ever(look: Any, tool: Any) -> None:
+@pytest.mark.parametrize("status", [124, 143], ids=["coreutils", "busybox"])
+def test_a_tool_that_hangs_is_not_asked_for_ever(look: Any, tool: Any, status: int) -> None:
     tool("hccn_tool", "exit 0\n")
-    tool("timeout", "exit 124\n")
+    tool("timeout", f"exit {status}\n")
     value = look(Hccn((0, 1)))
     assert value.devices[0].problems == (
         "link: hccn_tool hangs, no answer within 5 s",
@@ -42,8 +44,38 @@ def test_a_tool_that_hangs_is_not_asked_for_ever(look: Any, tool: Any) -> None:
     )
 
 
+def test_two_calls_never_overlap(look: Any, tool: Any, tmp_path: Any) -> None:
+    busy = tmp_path / "busy"
+    tool("hccn_tool", f"mkdir {busy} || {{ echo overlap; exit 11; }}\nrmdir {busy}\n")
+    assert all("overlap" not in str(device.problems) for device in look(Hccn((0, 1))).devices)
+
+
 def test_without_the_tool(look: Any) -> None:
     value = look(Hccn((0,)))
     if value.tool is not None:
         pytest.skip("this machine has hccn_tool")
     assert value.problems == ("hccn_tool was not found",)
+
+
+def test_the_file_of_addresses() -> None:
+    text = "@@ file\naddress_0=29.1.0.10\nnetmask_0=255.255.0.0\ngateway_0=29.1.0.1\nsend_arp_status_0=1\n"
+    value = HccnConf().parse(Result("hccn-conf", 0, text))
+    assert (value.found, value.problems) == (True, ())
+    assert [(d.device, d.address, d.gateway, d.send_arp) for d in value.devices] == [(0, "29.1.0.10", "29.1.0.1", True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "problems"),
+    [
+        ("", False, ()),
+        ("@@ odd\n", False, (f"{HCCN_CONF} is no file",)),
+        ("@@ file\n", True, ("no device in the output",)),
+    ],
+)
+def test_no_addresses(text: str, found: bool, problems: tuple[str, ...]) -> None:
+    value = HccnConf().parse(Result("hccn-conf", 0, text))
+    assert (value.found, value.problems) == (found, problems)
+
+
+def test_this_machine(look: Any) -> None:
+    assert look(HccnConf()).devices == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from provision.facts.base import Fact
-from provision.facts.kinds import KINDS, as_data, standard_facts
+from provision.facts.kinds import KINDS, as_data, matching, standard_facts
 from provision.inventory.model import Hardware, Install, Model, Settings
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
@@ -20,6 +21,8 @@ DIE = (
     *("npu", "chip", "phy_id", "device", "name", "health", "power_w", "temp_c", "bus_id", "aicore_percent"),
     *("memory", "hbm", "hugepages"),
 )
+LOGS = ("plog", "vllm", "torc", "trai")
+NPU_SMI = ("smi_", "a5_", "err_")
 PROCESS = ("npu", "chip", "pid", "name", "memory_mb", "container_pid")
 
 
@@ -75,11 +78,9 @@ def test_every_recorded_table_and_mapping_has_a_case() -> None:
     if not SAMPLES.is_dir():
         pytest.skip("the recorded samples (../shared/samples) are not here")
     patterns = (
-        "smi_info_*",
-        "a5_smi_info*",
-        "smi_m_*",
-        "smi_l_*",
-        "smi_t_health_*",
+        "smi_*",
+        "a5_smi_*",
+        "err_*",
         "hccn_link_[UD]*",
         "hccn_tls_[gl]*",
     )
@@ -87,6 +88,37 @@ def test_every_recorded_table_and_mapping_has_a_case() -> None:
     cases = {str(yaml.safe_load(path.read_text()).get("sample", "")).removeprefix("npu/") for path in CASES}
     assert samples
     assert samples <= cases
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CASES if path.stem.startswith(("smi_", "a5_"))], ids=lambda p: p.stem
+)
+def test_the_kind_of_an_npu_smi_output_is_recognised(path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+    kind, text = KINDS[case["kind"]], text_of(case)
+    refused = "Invalid card id" in text
+    assert kind.read_nothing(kind.parse(text)) is refused
+    assert (kind.name in matching(text)[:2]) is not refused
+
+
+def test_every_recording_of_another_tool_has_a_case() -> None:
+    """By the command that INDEX.md names; logs of applications are for the failure catalogue (tests/diagnose)."""
+    if not SAMPLES.is_dir():
+        pytest.skip("the recorded samples (../shared/samples) are not here")
+    index = (SAMPLES / "npu" / "INDEX.md").read_text()
+    rows = re.findall(r"^\| (\S+\.txt) \| `(.+?)(?:`|\\\\)", index, re.MULTILINE)
+    samples = {name for name, command in rows if not re.match("npu-smi|kubectl exec", command) and name[:4] not in LOGS}
+    cases = {str(yaml.safe_load(path.read_text()).get("sample", "")).removeprefix("npu/") for path in CASES}
+    assert len(samples) > 30
+    assert sorted(samples - cases) == []
+
+
+@pytest.mark.parametrize("path", [path for path in CASES if not path.stem.startswith(NPU_SMI)], ids=lambda p: p.stem)
+def test_a_kind_reads_something_of_its_own_recording(path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+    kind, text = KINDS[case["kind"]], text_of(case)
+    assert not kind.read_nothing(kind.parse(text))
+    assert (kind.name in matching(text)) is (kind.name != "ascend-messages")
 
 
 def test_npu_smi_info_is_the_first_kind_and_every_kind_is_named_as_it_is_found() -> None:

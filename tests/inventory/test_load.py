@@ -89,6 +89,17 @@ def test_null_leaves_a_host_out(loaded: Loaded) -> None:
     assert inventory.groups["all"] == ("n1",)
 
 
+COMPATIBILITY = """\
+      compatibility:
+       releases:
+        v0.18.0: {min_hdc: 25.2.0}
+        18: {cann: 8}
+       cann: {8.5.1: {min_hdk: new}}
+       features:
+        kv-pol: {needs: []}
+        kv-pool: {needs: [{hdkk: "1"}]}
+"""
+
 WRONG: dict[str, tuple[str, list[str]]] = {
     "a list where hosts belong": (
         BASE + "  hosts:\n    - n1\n",
@@ -127,6 +138,20 @@ WRONG: dict[str, tuple[str, list[str]]] = {
             "cluster.yaml:8:84: qnext.serve.port: expected a whole number, not the text '8000'",
             "cluster.yaml:8:109: qnext.serve.expert_parallel: expected true or false, not the text 'no'",
             "cluster.yaml:8:128: qnext.serve.max_model_len: expected a whole number, not the number 1.5",
+        ],
+    ),
+    "compatibility": (
+        BASE.replace("      cluster", COMPATIBILITY + "      cluster", 1) + "  hosts: {n1: }\n",
+        [
+            "cluster.yaml:6:19: qnext.compatibility.releases.v0.18.0.min_hdc: unknown key",
+            "cluster.yaml:7:9: qnext.compatibility.releases[18]: expected a release of vllm-ascend, such as v0.18.0, "
+            "not the number 18",
+            "cluster.yaml:7:20: qnext.compatibility.releases[18].cann: expected a text, not the number 8",
+            "cluster.yaml:8:32: qnext.compatibility.cann.8.5.1.min_hdk: expected a version such as 25.5.1 or 8.3.RC2, "
+            "not the text 'new'",
+            "cluster.yaml:10:9: qnext.compatibility.features.kv-pol: expected full-and-piecewise, kv-pool or "
+            "fabric-memory, not the text 'kv-pol'",
+            "cluster.yaml:11:28: qnext.compatibility.features.kv-pool.needs[0].hdkk: unknown key",
         ],
     ),
     "top level": (

@@ -15,6 +15,7 @@ import pytest
 from provision.clock import monotonic, sleep
 from provision.rehearsal.addresses import free_port
 from provision.rehearsal.cluster import ClusterInfo, create, down, end_processes, running
+from provision.rehearsal.faults import clear_faults
 from provision.rehearsal.layout import MODEL
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import unmap
@@ -43,10 +44,16 @@ class Machine:
         self._image = image
         self.reset()
 
+    @property
+    def folder(self) -> Path:
+        """The cluster's folder, which faults are set with."""
+        return Path(self.node.cluster_folder)
+
     def reset(self) -> None:
         """As good as new."""
         if ids := [container.id for container in Store(self.node).containers()]:
             assert self.docker("rm", "-f", *ids).exit == 0
+        clear_faults(self.folder, self.node.name)
         for key in self.node.state.all():
             self.node.state.clear(key)
         self.node.state.set("docker/pull_seconds_per_layer", "0")

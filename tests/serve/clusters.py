@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from provision.inventory.model import Settings
 from provision.serve.plan import Site
@@ -24,6 +24,8 @@ def settings(
     path: str = "/data/weights/model",
     served_name: str | None = None,
     devices: tuple[int, ...] | None = None,
+    data_address: str | None = None,
+    compatibility: Mapping[str, object] | None = None,
     **serve: object,
 ) -> Settings:
     """Settings of cluster ``qnext-test``; keywords beyond the named ones go under ``serve``."""
@@ -35,6 +37,8 @@ def settings(
             "model": {"profile": profile, "path": path, "served_name": served_name},
             "serve": serve,
             "devices": devices,
+            "data_address": data_address,
+            "compatibility": compatibility or {},
         }
     )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provision import yamlio
+from provision import clock, yamlio
 from provision.errors import ConfigError, LayoutError
+from provision.inventory.model import Waiver
 from provision.serve.build import build_plan
 from provision.serve.layout import layout_of
 from provision.serve.lint import alternatives, judge, lint
@@ -27,6 +29,8 @@ def violations(case: dict[str, Any]) -> tuple[Violation, ...]:
         profile=case.get("profile", QWEN3_NEXT),
         path=case.get("path", "/data/weights/model"),
         devices=tuple(case["devices"]) if "devices" in case else None,
+        data_address=case.get("data_address"),
+        compatibility=case.get("compatibility"),
         **case["serve"],
     )
     shape = ModelShape(**case["shape"]) if "shape" in case else None
@@ -45,6 +49,8 @@ def test_layout_has_the_violations_it_names(case: dict[str, Any]) -> None:
     assert all(violation.source and violation.remedy for violation in found)
     if "remedy" in case:
         assert case["remedy"] in found[0].remedy
+    for code in case.get("passes", ()):
+        assert code not in {violation.code for violation in found}, f"{case['name']} is to pass {code}"
 
 
 def test_names_are_unique() -> None:
@@ -143,6 +149,55 @@ def test_an_unknown_profile_is_an_error_with_a_suggestion() -> None:
 def test_failures_come_first() -> None:
     given = settings(tensor_parallel_size=32, env={"HF_TOKEN": "x"})
     assert [violation.severity for violation in judge(layout_of(pairs(given)))] == ["fail", "warn"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "refused"),
+    [
+        ({}, True),
+        ({"S04": "fail"}, True),
+        ({"S04": {"level": "fail"}}, True),
+        ({"s04": {"level": "warn"}}, False),
+        ({"S04": {"other": 1}}, True),
+        ({"layout": "warn"}, False),
+        ({"layout": "warn", "S04": "fail"}, True),
+    ],
+)
+def test_a_level_may_stand_alone_or_beside_thresholds(checks: dict[str, Any], refused: bool) -> None:
+    given = settings("atlas-800-a3", profile=QWEN3_NEXT, tensor_parallel_size=16).model_copy(update={"checks": checks})
+    try:
+        build_plan(pairs(given))
+    except LayoutError:
+        assert refused
+    else:
+        assert not refused
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "finding", "refused"),
+    [
+        ("S04", "2026-11-24", "", False),
+        ("S04", "2026-11-23", "", True),
+        ("s04", "2027-01-01", "tensor_parallel_size 16", False),
+        ("S04", "2027-01-01", "something else", True),
+        ("layout", "2027-01-01", "", False),
+        ("S05", "2027-01-01", "", True),
+    ],
+)
+def test_a_waived_rule_stops_no_launch_until_its_day(
+    monkeypatch: pytest.MonkeyPatch, name: str, until: str, finding: str, refused: bool
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 11, 24, 12).timestamp())
+    waiver = Waiver(reason="tried here", until=date.fromisoformat(until), finding=finding)
+    given = settings("atlas-800-a3", profile=QWEN3_NEXT, tensor_parallel_size=16)
+    given = given.model_copy(update={"waive": {name: waiver}})
+    try:
+        plan = build_plan(pairs(given))
+    except LayoutError:
+        assert refused
+    else:
+        assert not refused
+        assert plan.warnings[0].startswith("S04: tensor_parallel_size 16")
 
 
 def test_an_operator_may_lower_a_rule_of_judgement_but_not_of_arithmetic() -> None:

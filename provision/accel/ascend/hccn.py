@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from provision.accel.ascend.hccn_lines import ADDRESS, collect, numbered, problems
 from provision.accel.ascend.text import assignments, integer
 
+LINKS = ("UP", "DOWN")
+FEC_MODES = ("rs", "no", "auto")
 NET_HEALTHS = (
     "Success",
     "Socket fail",
@@ -117,13 +119,12 @@ class HccnTlsStates:
 
 def parse_link(text: str) -> HccnStates:
     """``hccn_tool -i N -link -g``, once or in a loop: UP or DOWN. Never raises."""
-    return _states(text, r"(?<!vnic )link status: *(UP|DOWN)\b", "link state")
+    return _states(text, "link status", "link state", LINKS)
 
 
 def parse_net_health(text: str) -> HccnStates:
     """``hccn_tool -i N -net_health -g``: one of ``NET_HEALTHS``. Never raises."""
-    words = "|".join(re.escape(word) for word in sorted(NET_HEALTHS, key=len, reverse=True))
-    return _states(text, rf"net[ _]health status: *({words})\b", "net health")
+    return _states(text, "net[ _]health status", "net health", NET_HEALTHS)
 
 
 def parse_ip(text: str) -> HccnIps:
@@ -144,7 +145,7 @@ def parse_netdetect(text: str) -> HccnIps:
         return HccnIp(match[1], device=device) if match else None
 
     found = collect(text, address)
-    return HccnIps(tuple(found), problems(text, found, "detection address"))
+    return HccnIps(tuple(found), problems(text, found, "detection address", "netdetect addr"))
 
 
 def parse_gateway(text: str) -> HccnGateways:
@@ -155,13 +156,12 @@ def parse_gateway(text: str) -> HccnGateways:
         return HccnGateway(match[1], match[2], device) if match else None
 
     found = collect(text, gateway)
-    return HccnGateways(tuple(found), problems(text, found, "gateway"))
+    return HccnGateways(tuple(found), problems(text, found, "gateway", "default gateway"))
 
 
 def parse_fec(text: str) -> HccnStates:
-    """``hccn_tool -i N -fec -g``: ``rs``, ``no`` or ``auto``; unequal modes at both ends keep a link down. Never
-    raises."""
-    return _states(text, r"fec mode: *(rs|no|auto)\b", "FEC mode")
+    """``hccn_tool -i N -fec -g``: one of ``FEC_MODES``; unequal ones at both ends keep a link down. Never raises."""
+    return _states(text, "fec mode", "FEC mode", FEC_MODES)
 
 
 def parse_set(text: str) -> HccnStates:
@@ -177,7 +177,7 @@ def parse_set(text: str) -> HccnStates:
 def parse_tls(text: str) -> HccnTlsStates:
     """``hccn_tool -i N -tls -g``: the only answer that names its device. Never raises."""
     found = collect(text, _tls)
-    return HccnTlsStates(tuple(found), problems(text, found, "TLS switch"))
+    return HccnTlsStates(tuple(found), problems(text, found, "TLS switch", "dev_id"))
 
 
 def parse_conf(text: str) -> HccnConf:
@@ -207,13 +207,20 @@ def _configured(entry: HccnAddress, what: str, value: str) -> HccnAddress:
     return entry
 
 
-def _states(text: str, pattern: str, what: str) -> HccnStates:
+def _states(text: str, key: str, what: str, known: tuple[str, ...]) -> HccnStates:
+    """``key: STATE`` lines. A state that isn't ``known`` is kept as it stands, and named among the problems."""
+
+    words = "|".join(re.escape(word) for word in sorted(known, key=len, reverse=True))
+    pattern = re.compile(rf"(?<!vnic ){key}: *((?:{words})\b|\S.{{0,60}}$)")
+
     def state(line: str, device: int | None) -> HccnState | None:
-        match = re.search(pattern, line)
+        match = pattern.search(line)
         return HccnState(match[1], device) if match else None
 
     found = collect(text, state)
-    return HccnStates(tuple(found), problems(text, found, what))
+    odd = dict.fromkeys(entry.state for entry in found if entry.state not in known)
+    unknown = tuple(f"unknown {what} {word!r}" for word in odd)
+    return HccnStates(tuple(found), problems(text, found, what, key) + unknown)
 
 
 def _addresses(text: str, prefix: str, what: str) -> HccnIps:
@@ -227,7 +234,7 @@ def _addresses(text: str, prefix: str, what: str) -> HccnIps:
             link = None
         elif found and (mask := re.match(rf"{prefix}netmask: *({ADDRESS})$", line)):
             found[-1] = replace(found[-1], netmask=mask[1])
-    return HccnIps(tuple(found), problems(text, found, what))
+    return HccnIps(tuple(found), problems(text, found, what, f"{prefix}ipaddr"))
 
 
 def _tls(line: str, device: int | None) -> HccnTls | None:

@@ -93,10 +93,10 @@ def fields(text: str) -> list[tuple[str, str]]:
 
 def cut_off(text: str) -> tuple[str, ...]:
     """A last line that no line end closes may be cut off, and its last value with it: said, not hidden."""
-    lines = text.splitlines(keepends=True)
-    if not lines or lines[-1] != lines[-1].rstrip("\r\n") or not lines[-1].strip():
+    last = text.splitlines(keepends=True)[-1:]
+    if last != text.splitlines()[-1:] or not text.strip() or not last[0].strip():
         return ()
-    return (f"the last line has no end, so it may be cut off: {' '.join(lines[-1].split())[:60]!r}",)
+    return (f"the last line has no end, so it may be cut off: {' '.join(last[0].split())[:60]!r}",)
 
 
 def complaints(text: str) -> tuple[str, ...]:

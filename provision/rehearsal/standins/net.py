@@ -16,6 +16,35 @@ MAC = "0a:77:00:00:00:{number:02x}"
 _FOREVER = r"\       valid_lft forever preferred_lft forever"
 
 
+class Card(NamedTuple):
+    """A network interface; ``speed`` in Mb/s, None where the kernel knows none."""
+
+    name: str
+    mtu: int
+    state: str
+    speed: int | None
+    mac: str
+
+
+def cards(node: Node) -> list[Card]:
+    """The node's interfaces, with their faults: ``nic/<name>/mtu``, ``speed``, ``state``."""
+    mac = MAC.format(number=node.number)
+    usual = [
+        Card("lo", 65536, "unknown", None, "00:00:00:00:00:00"),
+        Card(INTERFACE, 1500, "up", 25000, mac),
+        Card("docker0", 1500, "down", None, "02:42:7c:11:22:33"),
+    ]
+    return [_faulty(node, card) for card in usual]
+
+
+def _faulty(node: Node, card: Card) -> Card:
+    key, state = f"nic/{card.name}", node.state
+    speed = int(state.number(f"{key}/speed", card.speed)) if card.speed is not None else None
+    return card._replace(
+        mtu=int(state.number(f"{key}/mtu", card.mtu)), state=state.get(f"{key}/state", card.state), speed=speed
+    )
+
+
 class Socket(NamedTuple):
     """A listening TCP socket of the node; ``address`` as the node sees it."""
 
@@ -37,9 +66,8 @@ def static_files(node: Node) -> dict[str, str]:
     }
 
 
-def live_files(node: Node) -> dict[str, str]:
-    """Files that follow the node's listening sockets."""
-    found = listeners(node)
+def live_files(node: Node, found: list[Socket]) -> dict[str, str]:
+    """Files that tell the node's listening sockets."""
     return {"proc/net/tcp": _tcp(found), "proc/net/.ss": _ss(node, found)}
 
 
@@ -114,23 +142,30 @@ def _network(node: Node) -> str:
 
 
 def _addresses(node: Node) -> str:
+    own = (
+        ""
+        if node.state.get(f"nic/{INTERFACE}/address") == "none"
+        else (f"2: {INTERFACE}    inet {node.address}/24 brd {_network(node)}.255 scope global {INTERFACE}{_FOREVER}\n")
+    )
     return (
-        f"1: lo    inet 127.0.0.1/8 scope host lo{_FOREVER}\n"
-        f"2: {INTERFACE}    inet {node.address}/24 brd {_network(node)}.255 scope global {INTERFACE}{_FOREVER}\n"
+        f"1: lo    inet 127.0.0.1/8 scope host lo{_FOREVER}\n{own}"
         f"3: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0{_FOREVER}\n"
     )
 
 
 def _links(node: Node) -> str:
-    mac = MAC.format(number=node.number)
-    return (
-        r"1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000"
-        "\\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n"
-        f"2: {INTERFACE}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP mode DEFAULT group default"
-        f" qlen 1000\\    link/ether {mac} brd ff:ff:ff:ff:ff:ff\n"
-        r"3: docker0: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc noqueue state DOWN mode DEFAULT group default"
-        " \\    link/ether 02:42:7c:11:22:33 brd ff:ff:ff:ff:ff:ff\n"
-    )
+    """What ``ip -o link`` says of every interface."""
+    flags = {"lo": "LOOPBACK", "docker0": "NO-CARRIER,BROADCAST,MULTICAST"}
+    lines = []
+    for number, card in enumerate(cards(node), 1):
+        up = ",UP,LOWER_UP" if card.state != "down" else ",UP" if card.name == "docker0" else ""
+        queue, kind = ("mq", "ether") if card.name == INTERFACE else ("noqueue", "ether")
+        kind, there = ("loopback", "00:00:00:00:00:00") if card.name == "lo" else (kind, "ff:ff:ff:ff:ff:ff")
+        lines.append(
+            f"{number}: {card.name}: <{flags.get(card.name, 'BROADCAST,MULTICAST')}{up}> mtu {card.mtu} qdisc {queue} state"
+            f" {card.state.upper()} mode DEFAULT group default qlen 1000\\    link/{kind} {card.mac} brd {there}\n"
+        )
+    return "".join(lines)
 
 
 def _routes(node: Node) -> str:

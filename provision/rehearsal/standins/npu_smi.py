@@ -5,9 +5,10 @@ Messages go to stdout and the exit status is the error's code & 0xFF, as with th
 
 from __future__ import annotations
 
+import os
 import sys
 
-from provision.rehearsal.node import Node, is_root
+from provision.rehearsal.node import CONTAINER, Node, is_root
 from provision.rehearsal.standins.faulty import maybe_hang
 from provision.rehearsal.standins.npu import HBM, Die, Use, dies, occupy, uses
 
@@ -49,6 +50,28 @@ def _take_turn(node: Node, argv: list[str]) -> None:
     maybe_hang(node, "npu-smi")
 
 
+def _refuse_in_container(node: Node) -> None:
+    """In a container the tool needs what was mounted and given to it."""
+    if CONTAINER not in os.environ:
+        return
+    from provision.rehearsal.standins.inside import access
+
+    problem = access(node)
+    if problem:
+        raise _Refusal(problem, 172 if problem.endswith("-8020") else 187)
+
+
+def _seen(node: Node) -> list[Die]:
+    """The dies that the driver shows: in a container those which were given to it."""
+    found = dies(node)
+    if CONTAINER not in os.environ:
+        return found
+    from provision.rehearsal.standins.inside import visible
+
+    given = visible(node)
+    return [die for die in found if die.number in given]
+
+
 def _version(node: Node) -> str:
     """The driver's version, which is the tool's own too."""
     return node.state.get("driver/version", VERSION)
@@ -68,6 +91,7 @@ def _answer(node: Node, argv: list[str]) -> str:
         return f"npu-smi version: {_version(node)}"
     if not is_root():
         raise _Refusal(_NO_ACCESS, 187)
+    _refuse_in_container(node)
     if node.state.get("npu/driver") == "broken":
         raise _Refusal(_IN_USE, 172)
     if argv[:1] != ["info"]:
@@ -85,7 +109,7 @@ def _answer(node: Node, argv: list[str]) -> str:
 
 
 def _info(node: Node) -> str:
-    found, held = dies(node), uses(node)
+    found, held = _seen(node), uses(node)
     phy = "Phy-ID" if node.on_a3 else ""
     lines = [
         _RULE,
@@ -133,7 +157,7 @@ def _mapping(node: Node) -> str:
     on_a3 = node.on_a3
     heads = ["NPU ID", "Chip ID", "Chip Logic ID", *(["Chip Phy-ID"] if on_a3 else []), "Chip Name"]
     lines = ["\t" + "".join(f"{head:<31}" for head in heads[:-1]) + heads[-1]]
-    found = dies(node)
+    found = _seen(node)
     for card in dict.fromkeys(die.card for die in found):
         for die in (d for d in found if d.card == card):
             numbers = [die.card, die.chip, die.number, *([die.number] if on_a3 else [])]
@@ -144,7 +168,7 @@ def _mapping(node: Node) -> str:
 
 
 def _cards(node: Node) -> str:
-    found = dies(node)
+    found = _seen(node)
     cards = list(dict.fromkeys(die.card for die in found))
     lines = [_key("Total Count", len(cards))]
     for card in cards:
@@ -163,7 +187,7 @@ def _typed(node: Node, options: list[str]) -> str:
               "proc-mem": _process_memory}  # fmt: skip
     if kind not in makers:
         raise _Refusal(f"Error parameter of -t\n{_USAGE}", 40)
-    card = [die for die in dies(node) if str(die.card) == given.get("-i")]
+    card = [die for die in _seen(node) if str(die.card) == given.get("-i")]
     if not card:
         raise _Refusal(f"Invalid card id.\nError parameter of -i\n{_USAGE}", 40)
     chips = [die for die in card if str(die.chip) == given.get("-c", str(die.chip))]
@@ -285,7 +309,7 @@ def _power(node: Node, chips: list[Die], by_chip: bool) -> str:
 def _super_pod(node: Node, chips: list[Die], by_chip: bool) -> str:
     if not node.on_a3:
         raise _Refusal("This device does not support querying spod-info.", 193)
-    index = int(node.state.number("npu/server_index", 40))
+    index = int(node.state.number("npu/server_index", 39 + node.number))
     values = {"SDID": (index << 22) + chips[0].number * 65537, "Super Pod Size": 384,
               "Super Pod ID": int(node.state.number("npu/super_pod_id")), "Server Index": index}  # fmt: skip
     return "\n".join(_key(key, value) for key, value in values.items())
@@ -327,7 +351,7 @@ def _product(node: Node, chips: list[Die], by_chip: bool) -> str:
 
 
 def _topology(node: Node) -> str:
-    found = dies(node)
+    found = _seen(node)
     names = [f"Phy-ID{die.number}" if node.on_a3 else f"NPU{die.number}" for die in found]
     heads = names + ([] if node.on_a3 else ["CPU Affinity"])
     lines = [" " * 11 + "".join(f"{name:<11}" for name in heads[:-1]) + heads[-1]]
@@ -353,8 +377,8 @@ def _head(chips: list[Die]) -> list[str]:
     return [_key("NPU ID", chips[0].card), _key("Chip Count", len(chips))]
 
 
-def _key(key: str, value: object, *, indent: str = "\t") -> str:
-    return f"{indent}{key:<31}: {value}"
+def _key(key: str, value: object) -> str:
+    return f"\t{key:<31}: {value}"
 
 
 def _wide(key: str, value: object) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provision.rehearsal.node import Node
+
 
 def birth(pid: int) -> str:
     """Start time of a process in the kernel's ticks; empty where there is none or it's a zombie."""
@@ -30,6 +32,25 @@ def become(program: str, argv: list[str], environment: dict[str, str] | None = N
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program, argv, dict(os.environ) if environment is None else environment)
+
+
+def show_in_proc(node: Node, pid: int, group: str) -> None:
+    """The node's view of /proc gets this process: its own files, and the control group that it is in."""
+    folder = os.path.join(node.root, "proc", str(pid))
+    os.makedirs(folder, exist_ok=True)
+    for name in ("cmdline", "stat", "status", "comm", "environ", "fd"):
+        link = os.path.join(folder, name)
+        if not os.path.lexists(link):
+            os.symlink(f"/proc/{pid}/{name}", link)
+    with open(os.path.join(folder, "cgroup"), "w", encoding="utf-8") as file:
+        file.write(f"{group}\n")
+
+
+def hide_in_proc(node: Node, pid: int) -> None:
+    """The process is gone."""
+    import shutil
+
+    shutil.rmtree(os.path.join(node.root, "proc", str(pid)), ignore_errors=True)
 
 
 def server_pid(folder: Path) -> int:

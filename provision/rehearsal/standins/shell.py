@@ -26,7 +26,7 @@ WRAPPER = """#!/bin/sh
 case $1 in
 -c) case $2 in
     *{root}*) exec /bin/sh "$@" ;;
-    */[a-z]*) ;;
+    */[a-z]* | *ulimit*) ;;
     *) exec /bin/sh "$@" ;;
     esac ;;
 -s) [ "${{{mapped}}}" ] && unset {mapped} && exec /bin/sh "$@" ;;
@@ -42,7 +42,7 @@ def main(node: Node, name: str, argv: list[str]) -> int:
         return _run(node, options, rest[0], rest[1:])
     if rest and "-s" not in options:
         return _run_file(node, options, rest)
-    _map_input(node)
+    map_input(node.root)
     return become(REAL, [REAL, *options, *rest])
 
 
@@ -88,7 +88,7 @@ def _run(node: Node, options: list[str], text: str, names: list[str]) -> NoRetur
     become(REAL, [REAL, *options, path, *names[1:]])
 
 
-def _map_input(node: Node) -> None:
+def map_input(root: str) -> None:
     """Put a child between standard input and this process, which maps complete lines as they come."""
     receive, send = os.pipe()
     if os.fork():
@@ -101,7 +101,7 @@ def _map_input(node: Node) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     try:
-        _copy_mapped(node.root, send)
+        _copy_mapped(root, send)
     except BrokenPipeError:
         os._exit(0)
     os._exit(0)

@@ -35,6 +35,7 @@ REAL = [
     "cp",
     "csplit",
     "cut",
+    "dd",
     "diff",
     "dirname",
     "du",
@@ -125,7 +126,8 @@ REAL = [
     "yes",
     "zcat",
 ]
-"""The machine's own programs that a node has: coreutils and what stands beside them on every server."""
+"""The machine's own programs that a node has: coreutils and what stands beside them on every server. Where folder ``sh``
+has one of the same name, that one is taken."""
 
 KERNEL = "5.10.0-216.0.0.115.oe2203sp4"
 
@@ -140,13 +142,23 @@ def write_scripts(node: Node, folder: str, *, arch: str, cpus: int) -> None:
             write_executable(os.path.join(target, name), _filled(text, {**values, "real": _found(name) or "false"}))
 
 
-def link_real(folder: str) -> None:
-    """Link the machine's own programs; one that the machine lacks the node lacks too."""
-    for name in REAL:
-        found = _found(name)
-        target = os.path.join(folder, name)
-        if found and not os.path.lexists(target):
-            os.symlink(os.path.abspath(found), target)
+def link_real(node: Node, folder: str) -> None:
+    """Give ``folder`` the machine's own programs; one that the machine lacks the node lacks too.
+
+    They are symbolic links, made once for all nodes: a further name of a link costs a tenth of a new one.
+    """
+    if not os.path.isdir(node.programs):
+        os.makedirs(node.programs)
+        for name in REAL:
+            if found := _found(name):
+                os.symlink(found, os.path.join(node.programs, name))
+    here, there = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (node.programs, folder))
+    try:
+        for name in set(os.listdir(here)) - set(os.listdir(there)):
+            os.link(name, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+    finally:
+        os.close(here)
+        os.close(there)
 
 
 def login_environment(node: Node, user: str) -> dict[str, str]:
@@ -169,7 +181,8 @@ def login_environment(node: Node, user: str) -> dict[str, str]:
 @cache
 def _found(name: str) -> str | None:
     """Where the machine has a program: looked up once for all nodes."""
-    return shutil.which(name)
+    found = shutil.which(name)
+    return found and os.path.abspath(found)
 
 
 @cache
@@ -196,6 +209,7 @@ def _values(node: Node, arch: str, cpus: int) -> dict[str, str]:
         "dies": str(node.dies),
         "chips": "2" if node.on_a3 else "1",
         "lock": lock_of(node),
+        "processes": os.path.join(node.folder, "processes"),
         "kernel": f"{KERNEL}.{arch}",
         "arch": arch,
         "cpus": str(cpus),

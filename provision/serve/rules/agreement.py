@@ -36,7 +36,7 @@ SHARED_ENV = ("HCCL_", "VLLM_ASCEND_", "PYTHONHASHSEED")
 
 
 def same_settings(layout: Layout) -> Iterator[Violation]:
-    """S07: what the layout is computed from."""
+    """S07: what the layout is computed from [all nodes serve one model in one layout]."""
     for key, value in _MUST.items():
         for site, settings in zip(layout.sites[1:], layout.settings[1:], strict=True):
             if value(settings) != value(layout.head):
@@ -50,7 +50,7 @@ def same_settings(layout: Layout) -> Iterator[Violation]:
 
 
 def same_arguments(layout: Layout) -> Iterator[Violation]:
-    """S07: engine arguments. Only the head's cover what only a head takes."""
+    """S07: engine arguments; only the head's cover what only a head takes [vLLM compares its engines]."""
     head = engine_arguments(layout, 0)
     for index in range(1, layout.nodes):
         other = engine_arguments(layout, index)
@@ -67,7 +67,7 @@ def same_arguments(layout: Layout) -> Iterator[Violation]:
 
 
 def same_environment(layout: Layout) -> Iterator[Violation]:
-    """S07: variables that change what ranks say to each other."""
+    """S07: variables that change what ranks say to each other [vllm-ascend multi-node configurations]."""
     merged = [{**defaults(layout, i), **_strings(layout.settings[i])} for i in range(layout.nodes)]
     for index in range(1, layout.nodes):
         for name in sorted(merged[0].keys() | merged[index].keys()):

@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\Z")
 
 
 def names(layout: Layout) -> Iterator[Violation]:
-    """S08: an argument's name is a word."""
+    """S08: an argument's name is a word [vllm serve]."""
     for name in _all_names(layout):
         if not _NAME.match(name.lstrip("-")):
             yield fail(
@@ -26,7 +26,7 @@ def names(layout: Layout) -> Iterator[Violation]:
 
 
 def not_computed(layout: Layout) -> Iterator[Violation]:
-    """S08: what the layout computes is not given again."""
+    """S08: what the layout computes is not given again [vllm serve takes the last of repeated arguments]."""
     for name in _all_names(layout):
         full = computed(normal(name))
         if full is not None:
@@ -37,7 +37,7 @@ def not_computed(layout: Layout) -> Iterator[Violation]:
 
 
 def executor(layout: Layout) -> Iterator[Violation]:
-    """S08: the executor follows from the topology."""
+    """S08: the executor follows from the topology [vLLM's multi-node mp executor]."""
     for name in _all_names(layout):
         if normal(name) != "distributed-executor-backend":
             continue
@@ -52,7 +52,7 @@ def executor(layout: Layout) -> Iterator[Violation]:
 
 
 def not_twice(layout: Layout) -> Iterator[Violation]:
-    """S08: one value an argument, whichever way it is spelled."""
+    """S08: one value an argument, whichever way it is spelled [vllm serve takes the last]."""
     for settings in layout.settings[:1]:
         serve = settings.serve
         spelled = Counter(positive(normal(name)) for name in serve.engine_args)
@@ -68,7 +68,7 @@ def not_twice(layout: Layout) -> Iterator[Violation]:
 
 
 def expert_parallel(layout: Layout) -> Iterator[Violation]:
-    """S08: serve.expert_parallel and engine_args say the same."""
+    """S08: serve.expert_parallel and engine_args say the same [vllm serve takes the last]."""
     said = {normal(name): value for name, value in layout.head.serve.engine_args.items()}
     asked, argument = layout.head.serve.expert_parallel, said.get("enable-expert-parallel")
     if asked is not None and argument is not None and asked != argument:
@@ -81,7 +81,7 @@ def expert_parallel(layout: Layout) -> Iterator[Violation]:
 
 
 def api_servers(layout: Layout) -> Iterator[Violation]:
-    """S06: the head has at least one API server."""
+    """S06: the head has at least one API server [vllm serve]."""
     for name, value in layout.head.serve.engine_args.items():
         if normal(name) == "api-server-count" and value is not None and not (isinstance(value, int) and value >= 1):
             yield fail(
@@ -90,7 +90,7 @@ def api_servers(layout: Layout) -> Iterator[Violation]:
 
 
 def json_values(layout: Layout) -> Iterator[Violation]:
-    """S08: a string for an argument that takes JSON must be JSON."""
+    """S08: a string for an argument that takes JSON must be JSON [vllm serve parses it]."""
     for name, value in layout.head.serve.engine_args.items():
         if normal(name) in JSON_ARGUMENTS and isinstance(value, str):
             try:
@@ -101,14 +101,14 @@ def json_values(layout: Layout) -> Iterator[Violation]:
 
 
 def model_path(layout: Layout) -> Iterator[Violation]:
-    """S08: Docker separates the parts of a mount by colons."""
+    """S08: Docker separates the parts of a mount by colons [docker run -v]."""
     if ":" in layout.head.model.path:
         reason = f"model.path {layout.head.model.path} holds a colon, which a mount cannot"
         yield fail("S08", reason, "docker run -v", "rename the folder, or make a link without a colon")
 
 
 def no_nul(layout: Layout) -> Iterator[Violation]:
-    """S08: no word of a command line holds a NUL."""
+    """S08: no word of a command line holds a NUL [POSIX execve]."""
     serve = layout.head.serve
     for where, values in (("engine_args", serve.engine_args), ("env", serve.env)):
         for name, value in values.items():

@@ -1,26 +1,36 @@
-"""Model and layout: which tensor-parallel sizes are legal, what fits into memory (S04, S05, S16)."""
+"""Model and layout: which tensor-parallel sizes are legal, what fits into memory (S04, S05, S13, S16)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from provision.serve.argv import engine_arguments
+from provision.serve.environment import environment
 from provision.serve.layout import Layout
 from provision.serve.plan import Site, Violation
 from provision.serve.rules.base import Rule, fail, warn
+from provision.serve.structured import whole
 
 VLLM_UTILIZATION = 0.9
 """vLLM's own --gpu-memory-utilization where none is given."""
 
+MIB = 1024**2
+
 RESERVE_BYTES = 5 * 1024**3
-"""Activations, graphs and HCCL buffers of one device beside weights and KV cache: 3 to 6 GB as seen in practice."""
+"""Activations, graphs and HCCL's usual buffers of one device: 3 to 6 GB as seen in practice."""
+
+IDLE_BYTES = 2800 * MIB
+"""What an idle die of 64 GB shows as used by the driver at least: 2,800 to 3,900 MB were seen."""
+
+HCCL_BUFFSIZE_MB = 200
+"""HCCL's own HCCL_BUFFSIZE where none is given."""
 
 STRETCHING = frozenset({"hf-overrides", "rope-scaling"})
 """Arguments that may lengthen a model's context."""
 
 
 def legal_tensor_parallel(layout: Layout) -> Iterator[Violation]:
-    """S04 of the profile."""
+    """S04: the sizes that the profile calls legal [the profile names its source]."""
     profile = layout.profile
     if profile and layout.profile_applies and layout.tp not in profile.tensor_parallel.legal:
         legal = ", ".join(str(size) for size in profile.tensor_parallel.legal)
@@ -32,7 +42,7 @@ def legal_tensor_parallel(layout: Layout) -> Iterator[Violation]:
 
 
 def heads_divide(layout: Layout) -> Iterator[Violation]:
-    """S04 of any model whose numbers are known."""
+    """S04: attention and KV heads are divided among ranks, of any model whose numbers are known [vLLM]."""
     shape = layout.shape
     if not shape or not shape.heads or _profile_speaks(layout):
         return
@@ -51,7 +61,7 @@ def heads_divide(layout: Layout) -> Iterator[Violation]:
 
 
 def wide_qwen3_next(layout: Layout) -> Iterator[Violation]:
-    """S04 of a Qwen3-Next that is served without its profile."""
+    """S04: a Qwen3-Next that is served without its profile [vllm-ascend Qwen3-Next document 9.1; issue 7729]."""
     shape = layout.shape
     if not shape or not shape.architecture.startswith("Qwen3Next") or _profile_speaks(layout) or not shape.heads:
         return
@@ -66,25 +76,35 @@ def wide_qwen3_next(layout: Layout) -> Iterator[Violation]:
 
 
 def pipeline(layout: Layout) -> Iterator[Violation]:
-    """S04: a pipeline stage holds at least one layer."""
+    """S04: a pipeline stage holds at least one layer [vLLM pipeline parallel]."""
     if layout.shape and layout.shape.layers and layout.pp > layout.shape.layers:
         yield fail("S04", f"{layout.pp} pipeline stages for {layout.shape.layers} layers", "vLLM pipeline parallel")
 
 
 def experts_divide(layout: Layout) -> Iterator[Violation]:
-    """S05: experts are spread over tensor x data parallel ranks."""
+    """S05: experts are spread over tensor x data parallel ranks [vLLM expert parallel]."""
     ranks = layout.tp * layout.dp
     if layout.expert_parallel and layout.experts and layout.experts % ranks:
         yield warn(
             "S05",
             f"{layout.experts} experts do not divide evenly over {ranks} ranks (tensor x data parallel)",
-            "vLLM expert parallel",
-            "choose sizes whose product divides the number of experts, or set serve.expert_parallel: false",
+            "vLLM expert parallel; vllm-ascend's multi-node configurations all divide",
+            _even_experts(layout),
         )
 
 
+def _even_experts(layout: Layout) -> str:
+    """What would divide: other sizes on these nodes, else another number of nodes. Three nodes never divide 512."""
+    off = "set serve.expert_parallel: false, where the weights fit without it"
+    if layout.topology == "data-parallel" and layout.experts % layout.nodes:
+        fewer = max(count for count in range(1, layout.nodes) if layout.experts % count == 0)
+        more = next(c for c in range(layout.nodes, layout.experts + 1) if layout.experts % c == 0)
+        return f"no sizes on {layout.nodes} nodes divide {layout.experts}: use {fewer} or {more} nodes, or {off}"
+    return f"choose sizes whose product divides {layout.experts}, or {off}"
+
+
 def expert_parallel_of_dense(layout: Layout) -> Iterator[Violation]:
-    """S05: expert parallel is for models with experts."""
+    """S05: expert parallel is for models with experts [vLLM]."""
     if layout.expert_parallel and layout.shape and layout.shape.heads and not layout.experts:
         yield fail(
             "S05",
@@ -94,8 +114,21 @@ def expert_parallel_of_dense(layout: Layout) -> Iterator[Violation]:
         )
 
 
+def context_parallel(layout: Layout) -> Iterator[Violation]:
+    """S13: pipeline stages and prefill context parallel exclude each other [vllm-ascend pipeline parallel guide]."""
+    if layout.pp > 1 and layout.context_parallel > 1:
+        yield fail(
+            "S13",
+            f"pipeline_parallel_size {layout.pp} and prefill-context-parallel-size {layout.context_parallel} exclude "
+            "each other",
+            "vllm-ascend pipeline parallel guide",
+            "keep one of them",
+        )
+
+
 def memory(layout: Layout) -> Iterator[Violation]:
-    """S16: the weights of a rank, and room for its work, fit the share of a device's memory that vLLM may take."""
+    """S16: the weights of a rank, its work and one request fit the share of a device's memory that vLLM may take
+    [arithmetic over the model's numbers]."""
     profile = layout.profile
     if not profile or not layout.profile_applies:
         return
@@ -115,17 +148,69 @@ def _memory_of(layout: Layout, site: Site, budget: float) -> Iterator[Violation]
     source = f"{weights.source}; weights a device = dense / TP + experts / (TP x DP with expert parallel, else TP)"
     if per_device >= budget:
         yield fail("S16", f"{share} exceed {limit}", source)
-    elif per_device + RESERVE_BYTES > budget:
+    elif per_device + reserve(layout) > budget:
         yield warn(
             "S16",
             f"{share} leave little of {limit} for activations, graphs and the KV cache",
             source,
             "raise tensor_parallel_size or gpu_memory_utilization, or lower max_model_len",
         )
+    elif per_device + reserve(layout) + request_bytes(layout) > budget:
+        tokens, room = longest_request(layout), budget - per_device - reserve(layout)
+        fitting = int(room / (request_bytes(layout) / tokens)) // 1024 * 1024
+        yield warn(
+            "S16",
+            f"one request of {tokens} tokens takes {_gb(request_bytes(layout))} of KV cache a device; {_gb(room)} are "
+            f"left beside {share}",
+            "KV cache = tokens x attention layers x 2 x KV heads a rank x head size x 2 bytes",
+            f"lower max_model_len to about {fitting}, or raise tensor_parallel_size or gpu_memory_utilization",
+        )
+
+
+def free_at_start(layout: Layout) -> Iterator[Violation]:
+    """S16: what vLLM is to take is free when it starts [vLLM: "Free memory on device … on startup is less than desired
+    GPU memory utilization"]."""
+    capacity, share = layout.device_bytes(layout.sites[0]), utilization(layout, 0)
+    if capacity and layout.accelerator.default_devices and capacity * (1 - share) < IDLE_BYTES:
+        yield warn(
+            "S16",
+            f"gpu_memory_utilization {share:g} leaves {_gb(capacity * (1 - share))} of a device, and the driver alone "
+            f"takes {_gb(IDLE_BYTES)} or more of an idle one",
+            "vLLM refuses to start where less is free than it is to take; idle dies as seen in the field",
+            "lower serve.gpu_memory_utilization to 0.95 or less",
+        )
+
+
+def reserve(layout: Layout) -> int:
+    """Bytes of a device beside weights and KV cache: activations, graphs, and HCCL's two buffers a communicator, which
+    grow with HCCL_BUFFSIZE [CANN manual, HCCL_BUFFSIZE]."""
+    buffsize = whole(environment(layout, 0)[0].get("HCCL_BUFFSIZE")) or HCCL_BUFFSIZE_MB
+    return RESERVE_BYTES + 2 * MIB * max(0, buffsize - HCCL_BUFFSIZE_MB)
+
+
+def longest_request(layout: Layout) -> int:
+    """Tokens of the longest request: --max-model-len, else the model's context; 0 where neither is known."""
+    given = whole(engine_arguments(layout, 0).get("max-model-len"))
+    return given or (layout.shape.context if layout.shape else 0)
+
+
+def request_bytes(layout: Layout) -> float:
+    """Bytes of KV cache that the longest request takes on each device; 0 where the model's numbers aren't known. Layers
+    of linear attention keep a state of fixed size, and don't count."""
+    shape = layout.shape
+    if not shape or not shape.head_dim:
+        return 0.0
+    heads = max(1.0, shape.kv_heads / layout.tp)
+    stage = (_attention_layers(layout) or shape.layers) / layout.pp
+    return longest_request(layout) * stage * 2 * heads * shape.head_dim * 2
+
+
+def _attention_layers(layout: Layout) -> int:
+    return layout.profile.shape.attention_layers if layout.profile else 0
 
 
 def context(layout: Layout) -> Iterator[Violation]:
-    """S16: no request can be longer than the model's context, unless vLLM is told to stretch it."""
+    """S16: no request can be longer than the model's context, unless vLLM is told to stretch it [vLLM]."""
     given = engine_arguments(layout, 0)
     wanted, longest = given.get("max-model-len"), layout.shape.context if layout.shape else 0
     stretched = STRETCHING & given.keys() or "VLLM_ALLOW_LONG_MAX_MODEL_LEN" in layout.head.serve.env
@@ -171,6 +256,8 @@ RULES: tuple[Rule, ...] = (
     pipeline,
     experts_divide,
     expert_parallel_of_dense,
+    context_parallel,
     memory,
+    free_at_start,
     context,
 )

@@ -13,7 +13,7 @@ from provision.serve.rules.base import Rule, fail, warn
 
 
 def addresses(layout: Layout) -> Iterator[Violation]:
-    """S01: ranks on several nodes need every node's own IPv4 address."""
+    """S01: ranks on several nodes need every node's own IPv4 address [HCCL_IF_IP, CANN manual; vLLM's rendezvous]."""
     for site in layout.sites:
         if not site.address and layout.nodes > 1:
             yield fail(
@@ -31,19 +31,38 @@ def addresses(layout: Layout) -> Iterator[Violation]:
             )
 
 
-def distinct_addresses(layout: Layout) -> Iterator[Violation]:
-    """S01: an address belongs to one node."""
-    counts = Counter(site.address for site in layout.sites if site.address)
-    for address, count in counts.items():
-        if count > 1:
-            names = ", ".join(site.node for site in layout.sites if site.address == address)
+def declared_addresses(layout: Layout) -> Iterator[Violation]:
+    """S01: an address that the inventory gives belongs to one host: one in the vars of a group goes to all of it
+    [rank arithmetic]."""
+    pairs = zip(layout.sites, layout.settings, strict=True)
+    hosts: dict[str, list[str]] = {}
+    for site, settings in pairs:
+        if settings.data_address:
+            hosts.setdefault(str(settings.data_address), []).append(site.node)
+    for address, names in hosts.items():
+        if len(names) > 1:
             yield fail(
-                "S01", f"{names} have the same data address {address}", "inventory", "correct qnext.data_address"
+                "S01",
+                f"qnext.data_address {address} is given to {', '.join(names[:4])}{' and more' * (len(names) > 4)}",
+                "rank arithmetic: each node is reached at its own address",
+                "set data_address below each host, not for a group; or leave it out, to be found on the node",
             )
 
 
+def distinct_addresses(layout: Layout) -> Iterator[Violation]:
+    """S01: an address belongs to one node, declared or found [rank arithmetic]."""
+    pairs = list(zip(layout.sites, layout.settings, strict=True))
+    counts = Counter(site.address for site in layout.sites if site.address)
+    for address, count in counts.items():
+        declared = all(settings.data_address for site, settings in pairs if site.address == address)
+        if count > 1 and not declared:
+            names = ", ".join(site.node for site in layout.sites if site.address == address)
+            reason = f"{names} have the same data address {address}"
+            yield fail("S01", reason, "rank arithmetic", "set qnext.data_address of each host")
+
+
 def enough_devices(layout: Layout) -> Iterator[Violation]:
-    """S03: the ranks of a node fit its devices."""
+    """S03: the ranks of a node fit its devices [one rank takes one device]."""
     needed, available = layout.devices_needed, layout.devices_available
     if needed <= available:
         return
@@ -56,7 +75,7 @@ def enough_devices(layout: Layout) -> Iterator[Violation]:
 
 
 def whole_modules(layout: Layout) -> Iterator[Violation]:
-    """S19: A3 hands out the two dies of a module together."""
+    """S19: A3 hands out the two dies of a module together [MindCluster scheduling affinity]."""
     for site in layout.sites:
         split = split_modules(site.devices, layout.accelerator.module_size)
         if split:
@@ -70,7 +89,7 @@ def whole_modules(layout: Layout) -> Iterator[Violation]:
 
 
 def idle_devices(layout: Layout) -> Iterator[Violation]:
-    """S03: devices that are left over, where the operator named the devices."""
+    """S03: devices that are left over, where the operator named the devices [arithmetic of ranks]."""
     if layout.accelerator.default_devices and layout.head.devices and layout.devices_needed < len(layout.head.devices):
         yield warn(
             "S03",
@@ -88,7 +107,7 @@ def _is_ipv4(address: str) -> bool:
 
 
 def _ranks(layout: Layout) -> str:
-    sizes = {"tensor": layout.tp, "pipeline": layout.pp, "data": layout.dp}
+    sizes = {"tensor": layout.tp, "pipeline": layout.pp, "context": layout.context_parallel, "data": layout.dp}
     named = [f"{kind} parallel {size}" for kind, size in sizes.items() if size > 1 or kind == "tensor"]
     return " x ".join(named) + (f" over {layout.nodes} nodes" if layout.nodes > 1 else "")
 
@@ -96,4 +115,4 @@ def _ranks(layout: Layout) -> str:
 ADDRESS_RULES: tuple[Rule, ...] = (addresses, distinct_addresses)
 """Rules for when the sites are final. Before a node is touched, its address may be unknown or a name that ssh uses."""
 
-RULES: tuple[Rule, ...] = (enough_devices, whole_modules, idle_devices)
+RULES: tuple[Rule, ...] = (declared_addresses, enough_devices, whole_modules, idle_devices)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision.serve import compatibility, verdicts
 from provision.serve.argv import engine_arguments, positive
+from provision.serve.features import asked
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation
 from provision.serve.profiles import Profile
 from provision.serve.releases import Release
 from provision.serve.rules.base import Rule, fail, warn
 from provision.serve.rules.model import utilization
+from provision.serve.structured import structure, whole
+from provision.serve.verdicts import Observed
 
 _TAGS = "vllm-ascend installation guide: tags are v<release>[-a3|-310p|-950dt][-openeuler], no suffix is A2"
 
 
 def image_suffix(layout: Layout) -> Iterator[Violation]:
-    """S10: an image built for other hardware fails when its first kernel is loaded."""
+    """S10: an image built for other hardware fails when its first kernel is loaded [vllm-ascend installation guide]."""
     legal, image = layout.accelerator.image_suffixes, layout.image
     if legal is None or not image.known or not image.tag:
         return
@@ -38,7 +42,7 @@ def image_suffix(layout: Layout) -> Iterator[Violation]:
 
 
 def fixed_tag(layout: Layout) -> Iterator[Violation]:
-    """S10: a tag that moves, or tells nothing."""
+    """S10: a tag that moves, or tells nothing [vllm-ascend installation guide]."""
     image = layout.image
     if layout.accelerator.image_suffixes is None:
         return
@@ -59,28 +63,30 @@ def fixed_tag(layout: Layout) -> Iterator[Violation]:
 
 
 def model_release(layout: Layout) -> Iterator[Violation]:
-    """S09: what the release notes say of this model."""
+    """S09: the release serves the model, and what its notes say of it [the model's document; release notes]."""
     profile, release = layout.profile, layout.release
     if not profile or not release:
         return
-    releases = profile.releases
-    first, stable = Release(releases.first), Release(releases.stable)
-    if release < first:
-        yield fail(
-            "S09",
-            f"vllm-ascend {release} does not know {profile.title}: first supported in {first}",
-            releases.source,
-            f"use an image of {stable} or later",
-        )
-        return
-    yield from _release_note(layout, profile, release)
-    if release.final < stable:
-        yield warn(
-            "S09",
-            f"{profile.title} runs stably from vllm-ascend {stable} on; this is {release}",
-            releases.source,
-            f"use an image of {stable} or later",
-        )
+    found = verdicts.troubles(_verdicts(layout), "model")
+    if not any(verdict.outcome == "refuse" for verdict in found):
+        yield from _release_note(layout, profile, release)
+    for verdict in found:
+        make = fail if verdict.outcome == "refuse" else warn
+        yield make("S09", verdict.reason, verdict.source, verdict.remedy)
+
+
+def known_combination(layout: Layout) -> Iterator[Violation]:
+    """S09: the release is one of the table, and has in it what the features in use need [vllm-ascend versioning policy;
+    graph mode guide]."""
+    for verdict in verdicts.troubles(_verdicts(layout), "release", "feature"):
+        make = fail if verdict.outcome == "refuse" else warn
+        yield make("S09", verdict.reason, verdict.source, verdict.remedy)
+
+
+def _verdicts(layout: Layout) -> tuple[verdicts.Verdict, ...]:
+    """What the table says of the layout with no node looked at."""
+    rows = compatibility.table(layout.head.compatibility)
+    return verdicts.judge(asked(layout, rows), Observed(), rows)
 
 
 def _release_note(layout: Layout, profile: Profile, release: Release) -> Iterator[Violation]:
@@ -103,7 +109,7 @@ def _release_note(layout: Layout, profile: Profile, release: Release) -> Iterato
 
 
 def profile_hardware(layout: Layout) -> Iterator[Violation]:
-    """S09: a profile's settings are meant for certain hardware."""
+    """S09: a profile's settings are meant for certain hardware [the profile]."""
     if layout.profile and not layout.profile_applies:
         yield warn(
             "S09",
@@ -115,7 +121,7 @@ def profile_hardware(layout: Layout) -> Iterator[Violation]:
 
 
 def mtp_with_prefix_caching(layout: Layout) -> Iterator[Violation]:
-    """S17: the pair silently corrupted answers of hybrid models."""
+    """S17: the pair silently corrupted answers of hybrid models [vllm-ascend issue 11353]."""
     profile, release = layout.profile, layout.release
     if not profile or not release or not profile.releases.mtp_prefix_caching:
         return
@@ -126,6 +132,27 @@ def mtp_with_prefix_caching(layout: Layout) -> Iterator[Violation]:
             f"MTP with prefix caching silently corrupts answers of {profile.title} before vllm-ascend {since}",
             "vllm-ascend issue 11353",
             f"set no-enable-prefix-caching: true in serve.engine_args, or use {since} or later",
+        )
+
+
+def captured_graphs(layout: Layout) -> Iterator[Violation]:
+    """S17: with MTP a decode step handles 1 + num_speculative_tokens tokens of each request, so graphs of whole steps
+    are captured for multiples of it [vllm-ascend tests of Qwen3-Next with MTP]."""
+    drafted = whole(structure(layout, 0, "speculative-config").get("num_speculative_tokens"))
+    config = structure(layout, 0, "compilation-config")
+    sizes = config.get("cudagraph_capture_sizes") or engine_arguments(layout, 0).get("cudagraph-capture-sizes")
+    if not drafted or not isinstance(sizes, list) or not str(config.get("cudagraph_mode", "")).startswith("FULL"):
+        return
+    wrong = [size for size in sizes if isinstance(size, int) and size % (drafted + 1)]
+    if wrong:
+        step = drafted + 1
+        near = sorted({max(step, size - size % step) for size in wrong})
+        yield warn(
+            "S17",
+            f"graphs are captured for {', '.join(map(str, wrong))} tokens: no multiples of {step}, the tokens of a "
+            f"step with {drafted} drafted",
+            "vllm-ascend tests of Qwen3-Next with MTP",
+            f"cudagraph_capture_sizes: multiples of {step}, such as {', '.join(map(str, near))}",
         )
 
 
@@ -143,4 +170,12 @@ def prefix_caching(layout: Layout) -> bool:
     return True
 
 
-RULES: tuple[Rule, ...] = (image_suffix, fixed_tag, model_release, profile_hardware, mtp_with_prefix_caching)
+RULES: tuple[Rule, ...] = (
+    image_suffix,
+    fixed_tag,
+    model_release,
+    known_combination,
+    profile_hardware,
+    mtp_with_prefix_caching,
+    captured_graphs,
+)

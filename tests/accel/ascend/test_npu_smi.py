@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.accel.ascend import npu_smi
-from provision.accel.ascend.npu_smi import Die, parse_board, parse_health, parse_info, parse_list, parse_mapping
+from provision.accel.ascend.npu_smi import (
+    Die,
+    MappedChip,
+    missing_dies,
+    parse_info,
+    parse_list,
+    parse_mapping,
+    parse_watch,
+)
 
 RULE, DOUBLE, DASHES = "+---+---+---+", "+===+===+===+", "+-----------+"
 TITLE = "| npu-smi 25.3.rc1                 Version: 25.3.rc1 |"
@@ -18,6 +26,7 @@ A3 = [*HEAD, "| Chip Phy-ID | Bus-Id | AICore(%) Memory-Usage(MB) HBM-Usage(MB) 
 FIRST = ["| 0     Ascend910 | OK | 166.9 38 0 / 0 |", "| 0     0 | 0000:9D:00.0 | 3 0 / 0 46536/ 65536 |"]
 SECOND = ["| 0     Ascend910 | Alarm | - 37 0 / 0 |", "| 1     1 | 0000:9F:00.0 | 0 0 / 0 3184 / 65536 |"]
 THIRD = ["| 1     Ascend910 | OK | 162.1 37 0 / 0 |", "| 0     2 | 0000:99:00.0 | 0 0 / 0 3185 / 65536 |"]
+FOURTH = ["| 1     Ascend910 | OK | - 36 0 / 0 |", "| 1     3 | 0000:9B:00.0 | 0 0 / 0 3186 / 65536 |"]
 PROCESSES = [
     "| NPU Chip | Process id | Process name | Process memory(MB) |",
     DOUBLE,
@@ -26,7 +35,8 @@ PROCESSES = [
     "| No running processes found in NPU 1 |",
     DOUBLE,
 ]
-TABLE = [RULE, TITLE, RULE, *A3, DOUBLE, *FIRST, DASHES, *SECOND, DOUBLE, *THIRD, DOUBLE, RULE, *PROCESSES]
+TABLE = [RULE, TITLE, RULE, *A3, DOUBLE, *FIRST, DASHES, *SECOND, DOUBLE, *THIRD, DASHES, *FOURTH, DOUBLE, RULE]
+TABLE += PROCESSES
 
 
 def text(*parts: list[str]) -> str:
@@ -34,6 +44,7 @@ def text(*parts: list[str]) -> str:
 
 
 WHOLE = parse_info(text(TABLE))
+ALARM = "NPU 0 chip 1: its health is Alarm"
 
 
 def test_the_whole_table() -> None:
@@ -41,9 +52,10 @@ def test_the_whole_table() -> None:
         (0, 0, 0, "OK", 46536),
         (0, 1, 1, "Alarm", 3184),
         (1, 0, 2, "OK", 3185),
+        (1, 1, 3, "OK", 3186),
     ]
     assert [(p.npu, p.chip, p.pid, p.memory_mb) for p in WHOLE.processes] == [(0, 0, 2173027, 43266)]
-    assert WHOLE.problems == ()
+    assert WHOLE.problems == (ALARM,)
 
 
 def without(*lines: str) -> str:
@@ -56,6 +68,7 @@ def test_a_lost_first_row_leaves_the_die_with_unknown_health() -> None:
         (0, 0, 0, "OK"),
         (0, 1, 1, None),
         (1, 0, 2, "OK"),
+        (1, 1, 3, "OK"),
     ]
     assert info.problems == (
         "chip 1 at bus 0000:9F:00.0: its first row is missing, so its health is unknown",
@@ -64,11 +77,29 @@ def test_a_lost_first_row_leaves_the_die_with_unknown_health() -> None:
 
 
 def test_the_first_die_of_a_card_gets_the_card_from_the_second() -> None:
-    assert [(d.npu, d.chip) for d in parse_info(without(FIRST[0])).dies] == [(0, 0), (0, 1), (1, 0)]
+    assert [(d.npu, d.chip) for d in parse_info(without(FIRST[0])).dies] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_lost_card_is_not_invented() -> None:
-    assert [(d.npu, d.chip) for d in parse_info(without(THIRD[0])).dies] == [(0, 0), (0, 1), (None, 0)]
+    info = parse_info(without(THIRD[0], FOURTH[0]))
+    assert [(d.npu, d.chip) for d in info.dies] == [(0, 0), (0, 1), (None, 0), (None, 1)]
+    assert "NPU 1: the process table names it, but it is missing above" in info.problems
+
+
+def test_a_card_that_left_the_table_is_named_by_the_process_table() -> None:
+    assert parse_info(without(*THIRD, *FOURTH)).problems == (
+        ALARM,
+        "NPU 1: the process table names it, but it is missing above",
+    )
+
+
+def test_a_die_that_left_the_table_is_missed_beside_its_mates() -> None:
+    assert parse_info(without(*FOURTH)).problems == (ALARM, "NPU 1: 1 of 2 dies are shown")
+
+
+def test_a_process_table_that_ends_early_says_of_whom_nothing_is_known() -> None:
+    info = parse_info(without("| No running processes found in NPU 1 |"))
+    assert info.problems == (ALARM, "NPU 1: the process table doesn't name it: who uses it is unknown")
 
 
 def test_a_lost_second_row_is_said() -> None:
@@ -85,8 +116,8 @@ def test_an_unknown_health_word_is_no_health() -> None:
 
 def test_a_die_listed_twice_counts_once() -> None:
     info = parse_info(text(TABLE, THIRD))
-    assert len(info.dies) == 3
-    assert info.problems == ("NPU 1 chip 0 is listed twice; the first listing counts",)
+    assert len(info.dies) == 4
+    assert info.problems == ("NPU 1 chip 0 is listed twice; the first listing counts", ALARM)
 
 
 def test_a_card_named_by_a_number() -> None:
@@ -99,7 +130,8 @@ def test_the_warning_after_valid_tables_is_a_problem_and_no_more() -> None:
     warning = "[WARNING]The driver package may not be completely installed. Please check"
     info = parse_info(text(TABLE, [warning]))
     assert info.dies == WHOLE.dies
-    [problem] = info.problems
+    problem, *rest = info.problems
+    assert rest == [ALARM]
     assert problem.startswith("driver package may not be completely installed: /etc/ascend_install.info has no ")
 
 
@@ -145,7 +177,7 @@ def test_a_cut_off_table_tells_the_truth_or_nothing(end: int) -> None:
         assert agrees(die, whole.get((die.npu, die.name and die.temp_c)))
     assert {process.pid for process in info.processes} <= {2173027}
     assert {process.memory_mb for process in info.processes} <= {43266, None}
-    if len(info.dies) < 3 or None in {die.health for die in info.dies}:
+    if len(info.dies) < 4 or None in {die.health for die in info.dies}:
         assert info.problems
 
 
@@ -161,7 +193,7 @@ ANY_TEXT = st.one_of(
 )
 
 
-@pytest.mark.parametrize("parse", [parse_info, parse_mapping, parse_list, parse_health, parse_board])
+@pytest.mark.parametrize("parse", [parse_info, parse_mapping, parse_list, parse_watch])
 @given(garbage=ANY_TEXT)
 def test_nothing_raises(parse: object, garbage: str) -> None:
     assert callable(parse)
@@ -187,3 +219,88 @@ def test_mapping_with_a_cut_row_says_so() -> None:
 
 def test_list_counts_against_its_total() -> None:
     assert parse_list("Total Count : 2\n\nNPU ID : 0\nChip Count : 1\n").problems == ("1 cards listed, 2 in the total",)
+
+
+# ---- what a parser must survive [samples/npu FIELDS, last section], by its numbers
+
+
+def test_1_columns_of_any_width_and_ragged_rows() -> None:
+    wide = [line.replace(" |", "          |") for line in TABLE]
+    ragged = [line + "  " if i % 2 else line[:-1] + " |" for i, line in enumerate(TABLE)]
+    assert parse_info(text(wide)) == parse_info(text(ragged)) == WHOLE
+    narrow = parse_info("| 0 910B | OK | 81.5 35 0 / 0 |\n| 0 0 | 0000:81:00.0 | 1 1234 / 15137 2 / 32768 |\n")
+    assert [(d.name, d.memory_used_mb, d.hbm_total_mb) for d in narrow.dies] == [("910B", 1234, 32768)]
+
+
+def test_2_two_rows_a_die_either_of_which_may_be_missing() -> None:
+    chips = [MappedChip(npu, chip, 2 * npu + chip) for npu in (0, 1) for chip in (0, 1)]
+    assert missing_dies(WHOLE.dies, chips) == ()
+    assert missing_dies(parse_info(without(*SECOND)).dies, chips) == (chips[1],)
+    assert missing_dies(parse_info(without(SECOND[0])).dies, chips) == ()
+    assert missing_dies(parse_info(without(SECOND[1])).dies, chips) == (chips[1],)
+
+
+@pytest.mark.parametrize("power", ["-", "NA", "0.0"])
+def test_3_numbers_without_a_space_and_values_that_say_nothing(power: str) -> None:
+    rows = [f"| 0 310P3 | OK | {power} 41 0 / 0 |", "| 0 0 | NA | 0 63503/ 65536 |"]
+    [die] = parse_info(text([TITLE.replace("npu-smi 25.3.rc1", "npu-smi 25.3.rc2")], rows)).dies
+    assert (die.power_w, die.bus_id) == (0.0 if power == "0.0" else None, None)
+    assert (die.memory_used_mb, die.memory_total_mb) == (63503, 65536)
+    info = parse_info("| npu-smi 23.0.rc3 Version: 23.0.rc2.3 |\n")
+    assert (info.tool_version, info.driver_version) == ("23.0.rc3", "23.0.rc2.3")
+
+
+@given(st.lists(st.integers(0, 40000), min_size=1, max_size=5, unique=True))
+def test_4_card_ids_of_any_number(ids: list[int]) -> None:
+    rows = [f"| {i} 310P3 | OK | NA 41 0 / 0 |\n| 0 0 | 0000:0C:00.0 | 0 1 / 21527 |" for i in ids]
+    idle = [f"| No running processes found in NPU {i} |" for i in ids]
+    info = parse_info(text(rows, idle))
+    assert [d.npu for d in info.dies] == ids
+    assert info.problems == ()
+
+
+def test_5_process_rows_of_four_or_five_columns_with_empty_names() -> None:
+    table = without("| 0 0 | 2173027 | VLLMWorker_TP | 43266 |")
+    assert parse_info(table).problems[-1] == "NPU 0: the process table doesn't name it: who uses it is unknown"
+    five = "| 0 0 | 77 | | 43266 | 12 |\n| 0 1 | 78 | rayRayWorkerW | 1 | NA |\n"
+    info = parse_info(table + five)
+    assert [(p.chip, p.pid, p.name, p.memory_mb, p.container_pid) for p in info.processes] == [
+        (0, 77, "", 43266, 12),
+        (1, 78, "rayRayWorkerW", 1, None),
+    ]
+    untold = parse_info(text([*A3, *FIRST])).problems
+    assert untold == ("the process table is missing: who uses the NPUs is unknown",)
+
+
+def test_6_text_around_the_table() -> None:
+    around = ["root@node:~# npu-smi info", "[HAMI-core Msg(139:140)]: Initializing", "警告:驱动未完全安装"]
+    assert parse_info(text(around, TABLE, around)) == WHOLE
+
+
+def test_7_mapping_of_four_or_five_columns_with_and_without_a_title() -> None:
+    a2 = "\t0  0  0  Ascend 910B4\n\t0  1  -  Mcu\n"
+    a3 = "\t0  0  0  0  Ascend910\n\t0  1  1  1  Ascend910\n\t0  2  -  -  Mcu\n"
+    titles = "NPU ID  Chip ID  Chip Logic ID  {}Chip Name\n"
+    for rows, phy in ((a2, ""), (a3, "Chip Phy-ID  ")):
+        titled = parse_mapping(titles.format(phy) + rows)
+        assert titled == parse_mapping(rows)
+        assert (titled.controllers, titled.problems) == (1, ())
+    assert [chip.name for chip in parse_mapping(a2).chips] == ["Ascend 910B4"]
+    assert [chip.device for chip in parse_mapping(a3).chips] == [0, 1]
+    for word in ("Total Count", "Card Count"):
+        assert parse_list(f"{word} : 1\n\nNPU ID : 8\nChip Count : 1\n").problems == ()
+
+
+def test_a_chip_mapped_twice_is_said() -> None:
+    assert parse_mapping("0 0 0 Ascend 910B4\n0 0 1 Ascend 910B4\n").problems == ("NPU 0 chip 0 is listed twice",)
+
+
+def test_a_last_line_without_an_end_is_said() -> None:
+    [problem] = parse_mapping("0 0 0 Ascend 910B4\n1 0 1 Ascend 9").problems
+    assert problem == "the last line has no end, so it may be cut off: '1 0 1 Ascend 9'"
+
+
+def test_watch_reads_columns_by_their_titles() -> None:
+    watch = parse_watch("NpuID(Idx)  ChipId(Idx) Temp(C)     Pwr(W)\n0 0 55 8.7\n0 0 56\n")
+    assert [(row.temp_c, row.power_w) for row in watch.rows] == [(55, 8.7)]
+    assert watch.problems == ("not understood: '0 0 56'",)

@@ -64,7 +64,7 @@ def main(node: Node, name: str, argv: list[str]) -> int:
 
 def _dispatch(node: Node, argv: list[str]) -> int:
     if argv[:1] in (["--version"], ["-v"]):
-        sys.stdout.write(f"Docker version {system.VERSION}, build {system.BUILD}\n")
+        sys.stdout.write(f"Docker version {system.version_of(node)}, build {system.BUILD}\n")
         return 0
     command, rest = _command(argv)
     if command == "version":

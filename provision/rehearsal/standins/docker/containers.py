@@ -7,17 +7,23 @@ import signal
 import sys
 
 from provision.clock import monotonic, sleep
-from provision.rehearsal.node import HERE, MARK, Node
+from provision.rehearsal.node import CONTAINER, HERE, MARK, Node
 from provision.rehearsal.rewrite import unmap
 from provision.rehearsal.standins.docker import images, mounts, view
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import Parsed, need_words, parse, table
 from provision.rehearsal.standins.docker.shim import timestamp
-from provision.rehearsal.standins.docker.store import Container, Json, Store, as_int, still, strings, write_json
+from provision.rehearsal.standins.docker.store import (
+    Container,
+    Json,
+    Store,
+    as_int,
+    ended_file,
+    still,
+    strings,
+    write_json,
+)
 from provision.rehearsal.standins.docker.template import render
-
-CONTAINER = "QNEXT_REHEARSAL_CONTAINER"
-"""Environment variable with the folder of the container that a process runs in."""
 
 _RUN = table(
     "-d,--detach", "-i,--interactive", "-t,--tty", "--rm", "--init", "--privileged", "--read-only", "-q,--quiet",
@@ -45,6 +51,8 @@ def run(node: Node, argv: list[str]) -> int:
     try:
         image = _image(node, parsed)
         container = _create(node, parsed, image)
+        if not parsed.has("detach"):
+            return _attached(node, container, with_input=parsed.has("interactive"))
         _begin(node, container)
     except DaemonError as error:
         raise DockerError(
@@ -52,11 +60,40 @@ def run(node: Node, argv: list[str]) -> int:
         ) from None
     except DockerError as error:
         raise DockerError(f"docker: {error.message}", 125) from None
-    if parsed.has("detach"):
-        _say(container.id)
-        return 0
-    view.print_logs(container, view.LogOptions(follow=True), out=sys.stdout, err=sys.stderr)
-    return as_int(container.config.get("exit", 0)) if not os.path.isdir(container.folder) else _exit_code(container)
+    _say(container.id)
+    return 0
+
+
+def _attached(node: Node, container: Container, *, with_input: bool) -> int:
+    """Start it and show what it says until it ends. It may remove itself at its end, so its log is opened before."""
+    with open(os.path.join(container.folder, "log"), encoding="utf-8") as log:
+        _begin(node, container, with_input=with_input)
+        _pass_signals_on(container)
+        view.print_lines(log, container, view.LogOptions(follow=True), out=sys.stdout, err=sys.stderr)
+    return _ended_with(container)
+
+
+def _pass_signals_on(container: Container) -> None:
+    """An attached client hands signals to the container's first process, and goes on."""
+
+    def forward(number: int, frame: object) -> None:
+        state = container.state()
+        if state["Running"]:
+            _signal(as_int(state["Pid"]), number, group=False)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, forward)
+
+
+def _ended_with(container: Container) -> int:
+    """The exit status of a container that has ended, removed (``--rm``) or not."""
+    try:
+        with open(ended_file(container.folder), encoding="ascii") as file:
+            status = int(file.read())
+    except FileNotFoundError:
+        return _exit_code(container)
+    os.unlink(ended_file(container.folder))
+    return status
 
 
 def create(node: Node, argv: list[str]) -> int:
@@ -223,6 +260,7 @@ def _create(node: Node, parsed: Parsed, image: Json) -> Container:
         folder = os.path.join(store.folder, "containers", identity)
         os.makedirs(os.path.join(folder, "fs"))
         config = _config(node, parsed, image, identity, name, folder)
+        mounts.furnish(node, folder, config)
         mounts.attach(node, folder, config)
         write_json(os.path.join(folder, "container.json"), config)
         write_json(os.path.join(folder, "state.json"), still("created"))
@@ -256,7 +294,7 @@ def _config(node: Node, parsed: Parsed, image: Json, identity: str, name: str, f
 
 def _own_environment(node: Node, folder: str, name: str) -> dict[str, str]:
     """What makes the process find the container's commands and folders instead of the machine's."""
-    return {"PATH": node.inside, "HOME": os.path.join(folder, "fs", "root"), "HOSTNAME": node.name, CONTAINER: folder,
+    return {"PATH": node.path_inside, "HOME": os.path.join(folder, "fs", "root"), "HOSTNAME": node.name, CONTAINER: folder,
             MARK: node.cluster_folder, HERE: node.name, "TMPDIR": os.path.join(folder, "fs", "tmp"), "LANG": "C.UTF-8"}  # fmt: skip
 
 
@@ -278,7 +316,7 @@ def _environment(parsed: Parsed, base: dict[str, str]) -> dict[str, str]:
     return environment
 
 
-def _begin(node: Node, container: Container) -> None:
+def _begin(node: Node, container: Container, *, with_input: bool = False) -> None:
     """Start the process through its supervisor and wait until it is on its way."""
     mounts.check_devices(node, strings(container.config["devices"]))
     command = strings(container.config["command"])
@@ -290,8 +328,8 @@ def _begin(node: Node, container: Container) -> None:
     receive, report = os.pipe()
     child = subprocess.Popen(
         [os.path.join(node.folder, "shim"), container.folder, str(report)],
-        pass_fds=(report,), start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, env={MARK: node.cluster_folder, HERE: node.name, "PATH": node.inside},
+        pass_fds=(report,), start_new_session=True, stdin=None if with_input else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, env={MARK: node.cluster_folder, HERE: node.name, "PATH": node.path_inside},
     )  # fmt: skip
     os.close(report)
     started = os.read(receive, 1)
@@ -304,15 +342,15 @@ def _begin(node: Node, container: Container) -> None:
 def _program(node: Node, word: str) -> str:
     """The program that a container's command names, of those a container has."""
     name = word.rpartition("/")[2]
-    path = os.path.join(node.inside, name)
-    if word.startswith(("/var/", "/data/", "/root/")) or not os.path.exists(path):
+    known = [path for folder in node.path_inside.split(":") if os.path.exists(path := os.path.join(folder, name))]
+    if word.startswith(("/var/", "/data/", "/root/")) or not known:
         raise DaemonError(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "
             f'failed: unable to start container process: error during container init: exec: "{word}": executable file '
             "not found in $PATH",
             127,
         )
-    return path
+    return known[0]
 
 
 def _each(node: Node, words: list[str], do: object, lenient: bool = False) -> int:

@@ -7,6 +7,7 @@ import os
 
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import map_path, unmap
+from provision.rehearsal.standins import cann, packages
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import Parsed
 from provision.rehearsal.standins.docker.store import Json, strings
@@ -38,6 +39,20 @@ def binds(node: Node, parsed: Parsed) -> list[str]:
         if not source.startswith("/"):
             raise DockerError(f'Error response from daemon: create {source}: "{source}" is no volume of this rehearsal')
     return found + [_mount(unmap(word, node.root), node) for word in parsed.all("mount")]
+
+
+def furnish(node: Node, folder: str, config: Json) -> None:
+    """What an image for NPUs brings of CANN."""
+    if not node.is_npu:
+        return
+    version, root = packages.versions(node, str(config["image"]))["cann"], os.path.join(folder, "fs")
+    nnal = {"usr/local/Ascend/nnal/atb/set_env.sh": "export ATB_HOME_PATH=/usr/local/Ascend/nnal/atb/latest\n"}
+    for path, text in {**cann.files(version, "aarch64"), **nnal}.items():
+        os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+        with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+            file.write(text)
+    for path, target in cann.links(version).items():
+        os.symlink(target, os.path.join(root, path))
 
 
 def attach(node: Node, folder: str, config: Json) -> None:

@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from provision.clock import now
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, strings
-from provision.rehearsal.standins.process import birth
+from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, ended_file, strings, write_json
+from provision.rehearsal.standins.process import birth, hide_in_proc, show_in_proc
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks whether PID 1 has ended while something still holds its output."""
@@ -30,12 +30,12 @@ def main(node: Node, name: str, argv: list[str]) -> int:
         Status="running", Running=True, Pid=process.pid, StartedAt=timestamp(), FinishedAt="0001-01-01T00:00:00Z",
         ExitCode=0, **{SHIM: os.getpid(), SHIM_BORN: birth(os.getpid())},
     )  # fmt: skip
-    _show_in_proc(node, container, process.pid)
+    show_in_proc(node, process.pid, f"0::/system.slice/docker-{container.id}.scope")
     os.write(ready, b"1")
     os.close(ready)
-    _keep_output(process, os.path.join(container.folder, "log"))
+    _keep_output(process, container.folder)
     status = process.wait()
-    _hide_in_proc(node, process.pid)
+    hide_in_proc(node, process.pid)
     _end(container, status if status >= 0 else 128 - status)
     return 0
 
@@ -54,21 +54,21 @@ def _start(container: Container) -> subprocess.Popen[bytes]:
         strings(container.config["command"]),
         env={str(k): str(v) for k, v in environment.items()} if isinstance(environment, dict) else {},
         cwd=str(container.config["cwd"]),
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
 
 
-def _keep_output(process: subprocess.Popen[bytes], path: str) -> None:
+def _keep_output(process: subprocess.Popen[bytes], folder: str) -> None:
     """Copy both streams, line by line with the time each came, until both are closed. PID 1's end is everybody's."""
+    root = os.path.join(folder, "fs", "").encode()
     selector = selectors.DefaultSelector()
     buffers = {"stdout": b"", "stderr": b""}
     for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
         if stream is not None:
             selector.register(stream, selectors.EVENT_READ, name)
-    with open(path, "a", encoding="utf-8") as log:
+    with open(os.path.join(folder, "log"), "a", encoding="utf-8") as log:
         while selector.get_map():
             if process.poll() is not None:
                 with suppress(ProcessLookupError):
@@ -80,7 +80,7 @@ def _keep_output(process: subprocess.Popen[bytes], path: str) -> None:
                 if not data:
                     selector.unregister(key.fileobj)
                     lines = [rest] if rest else []
-                _log(log.write, key.data, lines, ended=not data)
+                _log(log.write, key.data, [line.replace(root, b"/") for line in lines], ended=not data)
             log.flush()
 
 
@@ -100,22 +100,5 @@ def _end(container: Container, code: int) -> None:
         Status="exited", Running=False, Pid=0, ExitCode=code, FinishedAt=timestamp(), OOMKilled=killed
     )
     if container.config.get("auto_remove"):
+        write_json(ended_file(container.folder), code)
         container.remove()
-
-
-def _show_in_proc(node: Node, container: Container, pid: int) -> None:
-    """The node's view of /proc gets this process: its own files, and the control group that names the container."""
-    folder = os.path.join(node.root, "proc", str(pid))
-    os.makedirs(folder, exist_ok=True)
-    for name in ("cmdline", "stat", "status", "comm", "environ", "fd"):
-        link = os.path.join(folder, name)
-        if not os.path.lexists(link):
-            os.symlink(f"/proc/{pid}/{name}", link)
-    with open(os.path.join(folder, "cgroup"), "w", encoding="utf-8") as file:
-        file.write(f"0::/system.slice/docker-{container.id}.scope\n")
-
-
-def _hide_in_proc(node: Node, pid: int) -> None:
-    import shutil
-
-    shutil.rmtree(os.path.join(node.root, "proc", str(pid)), ignore_errors=True)

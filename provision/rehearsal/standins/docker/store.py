@@ -85,6 +85,11 @@ class Container:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def ended_file(folder: str) -> str:
+    """Where the exit status of a container that removes itself is kept for the client that waits for it."""
+    return f"{folder}.ended"
+
+
 class Store:
     """All images and containers of a node."""
 
@@ -161,7 +166,7 @@ def read_json(path: str) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def write_json(path: str, value: Json) -> None:
+def write_json(path: str, value: Json | int) -> None:
     """Write in one step."""
     temporary = f"{path}.{os.getpid()}~"
     with open(temporary, "w", encoding="utf-8") as file:

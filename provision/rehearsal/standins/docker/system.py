@@ -17,6 +17,11 @@ BUILD = "9f9e405"
 _FORMAT = table("-f,--format=")
 
 
+def version_of(node: Node) -> str:
+    """What is installed on the node: the fault ``docker/version`` is another one."""
+    return node.state.get("docker/version", VERSION)
+
+
 def info(node: Node, argv: list[str]) -> int:
     """What the daemon says of itself."""
     parsed = parse(argv, _FORMAT, command="info")
@@ -25,7 +30,7 @@ def info(node: Node, argv: list[str]) -> int:
     if template:
         sys.stdout.write((json.dumps(value) if template == "json" else render(template, value)) + "\n")
         return 0
-    lines = [f"Client: Docker Engine - Community\n Version:    {VERSION}\n Context:    default\n\nServer:"]
+    lines = [f"Client: Docker Engine - Community\n Version:    {version_of(node)}\n Context:    default\n\nServer:"]
     lines += [f" {label}: {value[key]}" for label, key in _SHOWN.items()]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
@@ -40,18 +45,19 @@ def version(node: Node, argv: list[str], *, problem: str = "") -> int:
     """Client and, where the daemon answers, server."""
     parsed = parse(argv, _FORMAT, command="version")
     arch = "arm64" if node.is_npu else "amd64"
-    client = {"Version": VERSION, "ApiVersion": "1.47", "DefaultAPIVersion": "1.47", "GitCommit": BUILD,
+    own = version_of(node)
+    client = {"Version": own, "ApiVersion": "1.47", "DefaultAPIVersion": "1.47", "GitCommit": BUILD,
               "GoVersion": "go1.22.11", "Os": "linux", "Arch": arch, "Context": "default"}  # fmt: skip
-    server = {"Platform": {"Name": "Docker Engine - Community"}, "Version": VERSION, "ApiVersion": "1.47",
+    server = {"Platform": {"Name": "Docker Engine - Community"}, "Version": own, "ApiVersion": "1.47",
               "MinAPIVersion": "1.24", "GitCommit": "4c9b3b0", "Os": "linux", "Arch": arch}  # fmt: skip
     value: Json = {"Client": client, "Server": None if problem else server}
     template = parsed.one("format")
     if template:
         sys.stdout.write((json.dumps(value) if template == "json" else render(template, value)) + "\n")
     else:
-        sys.stdout.write(f"Client: Docker Engine - Community\n Version:           {VERSION}\n OS/Arch: linux/{arch}\n")
+        sys.stdout.write(f"Client: Docker Engine - Community\n Version:           {own}\n OS/Arch: linux/{arch}\n")
         if not problem:
-            sys.stdout.write(f"\nServer: Docker Engine - Community\n Engine:\n  Version:          {VERSION}\n")
+            sys.stdout.write(f"\nServer: Docker Engine - Community\n Engine:\n  Version:          {own}\n")
     if problem:
         raise DockerError(problem)
     return 0
@@ -84,14 +90,15 @@ def _info(node: Node) -> Json:
         "ID": "5f2b8c0e-6f0e-4a3e-9a53-8d3f0a6e7b11", "Containers": len(containers), "ContainersRunning": running,
         "ContainersPaused": 0, "ContainersStopped": len(containers) - running, "Images": len(store.images()),
         "Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]], "CgroupDriver": "systemd",
-        "CgroupVersion": "2", "KernelVersion": "5.10.0-216.0.0.115.oe2203sp4.aarch64",
-        "OperatingSystem": "openEuler 22.03 (LTS-SP4)", "OSType": "linux",
+        "CgroupVersion": "2", "OSType": "linux",
+        "KernelVersion": node.state.get("kernel/version", "5.10.0-216.0.0.115.oe2203sp4.aarch64"),
+        "OperatingSystem": f"openEuler {node.state.get('os/version', '22.03')} (LTS-SP4)",
         "Architecture": "aarch64" if node.is_npu else "x86_64", "NCPU": 320 if node.is_npu else 64,
         "MemTotal": 2 << 40 if node.on_a3 else 1 << 40, "DockerRootDir": "/var/lib/docker", "Name": node.name,
-        "ServerVersion": VERSION, "DefaultRuntime": "runc", "Runtimes": _runtimes(node), "LiveRestoreEnabled": False,
+        "ServerVersion": version_of(node), "DefaultRuntime": "runc", "Runtimes": _runtimes(node), "LiveRestoreEnabled": False,
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], "Warnings": None, "ServerErrors": None,
         "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8"], "Mirrors": None},
-        "ClientInfo": {"Version": VERSION, "Context": "default", "Os": "linux"}, "Debug": False,
+        "ClientInfo": {"Version": version_of(node), "Context": "default", "Os": "linux"}, "Debug": False,
         "HttpProxy": os.environ.get("HTTP_PROXY", ""),
     }  # fmt: skip
 

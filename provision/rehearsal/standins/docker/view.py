@@ -105,19 +105,26 @@ def moment(text: str) -> float:
 def print_logs(container: Container, options: LogOptions, *, out: TextIO, err: TextIO) -> None:
     """Print what is there, then, when following, what comes until the container ends."""
     with open(os.path.join(container.folder, "log"), encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file if line.endswith("\n")]
-        chosen = [line for line in lines if _within(line, options)]
-        if options.tail.isdigit():
-            chosen = chosen[len(chosen) - min(int(options.tail), len(chosen)) :]
-        for line in chosen:
-            _print_line(line, options, out, err)
-        while options.follow:
-            over = not os.path.isdir(container.folder) or not container.running
-            for text in file:
-                _print_line(json.loads(text), options, out, err)
-            if over:
-                return
-            sleep(0.1)
+        print_lines(file, container, options, out=out, err=err)
+
+
+def print_lines(file: TextIO, container: Container, options: LogOptions, *, out: TextIO, err: TextIO) -> None:
+    """The same from an open log: the container may be removed meanwhile."""
+    lines = [json.loads(line) for line in file if line.endswith("\n")]
+    chosen = [line for line in lines if _within(line, options)]
+    if options.tail.isdigit():
+        chosen = chosen[len(chosen) - min(int(options.tail), len(chosen)) :]
+    for line in chosen:
+        _print_line(line, options, out, err)
+    pause = 0.01
+    while options.follow:
+        over = not os.path.isdir(container.folder) or not container.running
+        for text in file:
+            _print_line(json.loads(text), options, out, err)
+        if over:
+            return
+        sleep(pause)
+        pause = min(0.1, pause * 1.5)
 
 
 def _within(line: dict[str, str], options: LogOptions) -> bool:

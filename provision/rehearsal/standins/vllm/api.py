@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _health(self) -> None:
         self._drain()
-        self._send(503 if self.server.engines.reported_dead else 200, b"", "text/plain")
+        self._send(self.server.engines.health, b"", "text/plain")
 
     def _no_post(self) -> None:
         self._drain()

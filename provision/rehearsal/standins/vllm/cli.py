@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.inside import VERSIONS
+from provision.rehearsal.standins.packages import container, versions
 
 _USAGE = "usage: vllm [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ..."
 
@@ -13,7 +13,7 @@ _USAGE = "usage: vllm [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch
 def main(node: Node, name: str, argv: list[str]) -> int:
     """Run one vllm command."""
     if argv[:1] in (["--version"], ["-v"]):
-        sys.stdout.write(VERSIONS["vllm"] + "\n")
+        sys.stdout.write(versions(node, str(container().config["image"]))["vllm"] + "\n")
         return 0
     if argv[:1] == ["serve"]:
         from provision.rehearsal.standins.vllm.serve import serve

@@ -27,15 +27,19 @@ class EngineDeadError(Exception):
 class Engines:
     """All data-parallel engines of a deployment, as its API server sees them.
 
-    ``lockstep``: engines of a mixture of experts generate together, so that one lost engine stops all.
+    ``lockstep``: engines of a mixture of experts generate together, so that one lost engine stops all. ``drafts``: tokens
+    that speculative decoding guesses ahead, 0 without it.
     """
 
-    def __init__(self, count: int, state: State, head: Head | None, *, lockstep: bool, one_engine: bool) -> None:
+    def __init__(
+        self, count: int, state: State, head: Head | None, *, lockstep: bool, one_engine: bool, drafts: int = 0
+    ) -> None:
         self._count = count
         self._state = state
         self._head = head
         self._lockstep = lockstep
         self._one_engine = one_engine
+        self._drafts = drafts
         self._lock = threading.Lock()
         self._next = 0
         self._generated = [0] * count
@@ -47,6 +51,11 @@ class Engines:
     @property
     def running(self) -> int:
         return sum(self._busy)
+
+    @property
+    def health(self) -> int:
+        """The HTTP status that ``/health`` answers."""
+        return int(self._state.number("vllm/health", 503 if self.reported_dead else 200))
 
     @contextmanager
     def request(self, prompt_tokens: int) -> Iterator[Request]:
@@ -87,11 +96,18 @@ class Engines:
             "prompt_tokens_total": ("counter", "Number of prefill tokens processed.", self._prompted),
             "generation_tokens_total": ("counter", "Number of generation tokens processed.", self._generated),
         }
+        if self._drafts:
+            series |= self._speculation()
+        hidden = self._state.get("vllm/missing_engine")
         lines: list[str] = []
         for name, (kind, text, values) in series.items():
             base = f"vllm:{name.removesuffix('_total')}"
             lines += [f"# HELP {base} {text}", f"# TYPE {base} {kind}"]
-            lines += [f'vllm:{name}{{engine="{i}",model_name="{model}"}} {float(v)}' for i, v in enumerate(values)]
+            lines += [
+                f'vllm:{name}{{engine="{i}",model_name="{model}"}} {float(v)}'
+                for i, v in enumerate(values)
+                if str(i) != hidden
+            ]
         lines += [
             "# HELP vllm:request_success Count of successfully processed requests.",
             "# TYPE vllm:request_success counter",
@@ -99,8 +115,25 @@ class Engines:
         lines += [
             f'vllm:request_success_total{{engine="{i}",finished_reason="stop",model_name="{model}"}} {float(v)}'
             for i, v in enumerate(self._finished)
+            if str(i) != hidden
         ]
         return "\n".join(lines) + "\n"
+
+    def _speculation(self) -> dict[str, tuple[str, str, Sequence[float]]]:
+        """Each step guesses some tokens, of which four in five are right: fewer steps than tokens. With the fault
+        ``spec_decode/none`` no guess ever is."""
+        right = 0.0 if self._state.get("spec_decode/none") else 0.8
+        steps = [int(count / (1 + right * self._drafts)) for count in self._generated]
+        accepted = [int(step * self._drafts * right) for step in steps]
+        return {
+            "spec_decode_num_drafts_total": ("counter", "Number of spec decoding drafts.", steps),
+            "spec_decode_num_draft_tokens_total": (
+                "counter",
+                "Number of draft tokens.",
+                [n * self._drafts for n in steps],
+            ),
+            "spec_decode_num_accepted_tokens_total": ("counter", "Number of accepted tokens.", accepted),
+        }
 
     def _die_quietly(self) -> None:
         """The fault of an engine that dies while health goes on saying 200."""

@@ -8,6 +8,12 @@ import threading
 from time import localtime, strftime
 from typing import TextIO
 
+LINK_ERROR = (
+    "[ERROR] HCCL EI0006: Getting socket times out. Reason: 1. The remote does not initiate a connect request. some NPUs in "
+    "the cluster are abnormal."
+)
+"""The line of the fault ``log/error``."""
+
 _lock = threading.RLock()
 
 

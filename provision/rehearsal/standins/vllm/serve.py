@@ -137,6 +137,8 @@ class _Server:
         )
         site.check_memory(model)
         site.hold(dies)
+        if text := self._node.state.get("log/error"):
+            log.error(who, "model_runner_v1.py:1822", text if text != "1" else log.LINK_ERROR)
         worker = "Worker_TP0" if site.tp > 1 else who
         log.info(worker, "model_runner_v1.py:2640", "Starting to load model...")
         site.check_weights(model)
@@ -176,6 +178,14 @@ class _Server:
             who, "core.py:248", f"init engine (profile, create kv cache, warmup model) took {seconds * 0.3:.2f} seconds"
         )
 
+    def _drafts(self) -> int:
+        """Tokens that speculative decoding guesses at a time."""
+        import json
+
+        text = self._given.text("speculative-config")
+        number = json.loads(text).get("num_speculative_tokens", 1) if text else 0
+        return int(number)
+
     def _die_if_told(self) -> None:
         """The fault of a server that dies while it loads."""
         words = self._node.state.get("vllm/die_at_start").split(maxsplit=2)
@@ -192,7 +202,7 @@ class _Server:
         site = self._site
         one_engine = site.nnodes > 1
         engines = Engines(1 if one_engine else max(site.dp, 1) if head else len(site.engines), self._node.state, head,
-                          lockstep=bool(model.experts), one_engine=one_engine)  # fmt: skip
+                          lockstep=bool(model.experts), one_engine=one_engine, drafts=self._drafts())  # fmt: skip
         names = tuple(self._given.many("served-model-name")) or (self._given.model,)
         keys = tuple(filter(None, [*self._given.many("api-key"), os.environ.get("VLLM_API_KEY", "")]))
         length = self._given.number("max-model-len", model.positions)

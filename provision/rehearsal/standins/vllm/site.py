@@ -7,10 +7,9 @@ import os
 import struct
 from typing import NamedTuple
 
-from provision.rehearsal.node import Node
+from provision.rehearsal.node import CONTAINER, Node
 from provision.rehearsal.rewrite import map_path
 from provision.rehearsal.standins import npu
-from provision.rehearsal.standins.docker.containers import CONTAINER
 from provision.rehearsal.standins.docker.store import Container, Store
 from provision.rehearsal.standins.net import INTERFACE
 from provision.rehearsal.standins.vllm.arguments import Arguments

@@ -1,0 +1,62 @@
+"""Features of the server that need more of a node than the release itself does: which a layout uses.
+
+Their needs are rows of ``compatibility.yaml``; here stands how each is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from provision.serve.argv import engine_arguments
+from provision.serve.compatibility import Table
+from provision.serve.environment import environment
+from provision.serve.layout import Layout
+from provision.serve.releases import parse_release
+from provision.serve.structured import connectors, structure
+from provision.serve.verdicts import Declared
+
+_POOLS = frozenset({"AscendStoreConnector", "MooncakeConnectorStoreV1"})
+"""Connectors that keep the KV cache in a pool [vllm-ascend KV pool guide]."""
+
+
+def asked(layout: Layout, rows: Table) -> Declared:
+    """The layout as the table of compatibility is asked of it. Hardware without images of vllm-ascend is asked of
+    nothing."""
+    if layout.accelerator.image_suffixes is None:
+        return Declared(layout.accelerator.name)
+    release = layout.release.name if layout.release else ""
+    if not release and layout.image.tag.partition("-")[0] == "main":
+        release = "main"
+    model = layout.profile.name if layout.profile else ""
+    return Declared(layout.accelerator.name, release, features(layout, rows), model)
+
+
+def features(layout: Layout, rows: Table) -> tuple[str, ...]:
+    """Names of the features that the head uses, asked for or by default."""
+    return tuple(name for name, uses in _USES.items() if uses(layout, rows))
+
+
+def _full_and_piecewise(layout: Layout, rows: Table) -> bool:
+    """Asked for, or the default of the release where no mode is named [vllm-ascend graph mode guide]."""
+    if engine_arguments(layout, 0).get("enforce-eager") is True or not layout.accelerator.default_devices:
+        return False
+    mode = structure(layout, 0, "compilation-config").get("cudagraph_mode")
+    if mode is not None:
+        return str(mode).upper() == "FULL_AND_PIECEWISE"
+    since = parse_release(rows.features["full-and-piecewise"].default_since)
+    return bool(since and layout.release and layout.release >= since)
+
+
+def _kv_pool(layout: Layout, rows: Table) -> bool:
+    return any(connector.get("kv_connector") in _POOLS for connector in connectors(layout, 0))
+
+
+def _fabric_memory(layout: Layout, rows: Table) -> bool:
+    return environment(layout, 0)[0].get("ASCEND_ENABLE_USE_FABRIC_MEM", "0") not in ("", "0", "False", "false")
+
+
+_USES: Mapping[str, Callable[[Layout, Table], bool]] = {
+    "full-and-piecewise": _full_and_piecewise,
+    "kv-pool": _kv_pool,
+    "fabric-memory": _fabric_memory,
+}

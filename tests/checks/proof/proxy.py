@@ -1,0 +1,23 @@
+"""Containers are given a proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provision.facts.proxy import ProxyValue
+from tests.checks.proof import Proof
+from tests.checks.world import healthy
+
+
+def ill() -> Any:
+    node = healthy()
+    node.facts["proxy"] = ProxyValue({"httpProxy": "http://proxy:3128"})
+    return node
+
+
+PROOF = Proof(
+    passes=healthy,
+    fails=ill,
+    says="puts http.?Proxy",
+    faults={"proxy": "http://proxy.example:3128"},
+)

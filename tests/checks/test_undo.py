@@ -1,0 +1,61 @@
+"""Fixes are taken back to what was there before the first of them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from provision.checks import undo
+from provision.inventory.model import Settings
+from tests.checks import world
+
+pytestmark = pytest.mark.rehearsal
+
+
+def fix(own: Settings, file: Path, value: str) -> str:
+    old = file.read_text().strip()
+    return undo.recorded(
+        own,
+        label="set",
+        name="sysctl-x",
+        do=f"echo {value} >{file}",
+        undo=f"echo {old} >{file}",
+        affects=frozenset({"sysctl"}),
+    ).script
+
+
+def sh(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False)
+
+
+def test_down_restores_what_was_there_before_the_first_fix(tmp_path: Path) -> None:
+    own = world.settings("cpu", state_dir=str(tmp_path / "state"))
+    file = tmp_path / "value"
+    file.write_text("60\n")
+
+    for value in ("10", "5"):
+        assert sh(fix(own, file, value)).returncode == 0
+    assert file.read_text() == "5\n"
+
+    assert sh(undo.undo_all(own)).returncode == 0
+    assert file.read_text() == "60\n"
+
+
+def test_one_that_fails_is_told_and_the_others_are_taken_back(tmp_path: Path) -> None:
+    own = world.settings("cpu", state_dir=str(tmp_path / "state"))
+    folder = Path(undo.folder(own))
+    folder.mkdir(parents=True)
+    (folder / "a.sh").write_text("exit 3\n")
+    (folder / "b.sh").write_text(f"echo back >{tmp_path}/seen\n")
+
+    done = sh(undo.undo_all(own))
+
+    assert f"could not be taken back: {folder}/a.sh" in done.stderr
+    assert (tmp_path / "seen").read_text() == "back\n"
+
+
+def test_without_a_record_nothing_happens(tmp_path: Path) -> None:
+    done = sh(undo.undo_all(world.settings("cpu", state_dir=str(tmp_path))))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
