@@ -28,6 +28,7 @@ class RunStarted(Event):
     nodes: tuple[str, ...]
     mode: Literal["apply", "plan"]
     directory: str
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,7 @@ def _check_spec(name: str, source: ModuleType) -> CheckSpec:
         Args=getattr(source, "Args", NoArgs),
         deep=getattr(source, "DEEP", False),
         fix=getattr(source, "fix", None),
+        thorough=getattr(source, "THOROUGH", False),
     )
 
 

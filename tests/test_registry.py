@@ -57,7 +57,7 @@ def test_every_module_and_check_loads() -> None:
         assert spec.doc.strip(), f"module {name} says nothing of itself"
         assert issubclass(spec.Args, ModuleArgs)
     for check in registry.checks():
-        assert check.scope in ("static", "node", "cluster")
+        assert check.scope in ("static", "node", "cluster", "trial", "launched")
         assert check.doc.strip(), f"check {check.name} says nothing of itself"
 
 

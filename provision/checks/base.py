@@ -8,14 +8,18 @@
     SCOPE = "node"                      # static, node, cluster, trial or launched
     class Args(CheckArgs): ...          # thresholds, documented by Field(description=…); left out where there are none
     DEEP = True                         # of a trial: only with ``check --deep``; left out: False
+    THOROUGH = True                     # costs more than a glance: not with ``check --quick``; left out: False
     def applies(settings): ...          # whether it has anything to say on such a cluster; left out: always
     def facts(settings): ...            # what it looks at; left out: nothing
     def run(args, subject): ...         # without Args: run(subject). Yields Findings and Exhibits; no finding = pass
     def fix(args, node, findings): ...  # a generator of Actions: what --fix does where findings name a ``fix``
 
 ``subject`` is an Inventory (static), a Node (node) or a Cluster. A **trial** runs something on the nodes: its ``run``
-is a generator that yields ``On`` actions (``affects=frozenset()``) like a module and *returns* what it has to show; in a
-plan its actions are only told. A **launched** check looks at the servers that run; without any it is skipped.
+is a generator that yields ``On`` actions (``affects=frozenset()``) like a module and *returns* what it has to show; in
+a plan its actions are only told. A **thorough** check asks facts that take long (dozens of calls of a tool, a kernel's
+log), and what it finds need not keep servers from starting: ``check`` runs it, ``up`` leaves it and its facts out
+unless it is named, so that an ``up`` that changes nothing stays quick. A **launched** check looks at the servers that
+run; without any it is skipped.
 
 Operators judge: levels and thresholds are set in ``playbooks/check.yaml`` and, stronger, in ``qnext.checks``.
 """
@@ -67,6 +71,7 @@ class CheckSpec:
     Args: type[CheckArgs] = NoArgs
     deep: bool = False
     fix: Callable[[Any, Any, tuple[Finding, ...]], Generator[Action, ActionResult, object]] | None = None
+    thorough: bool = False
 
     @property
     def rule(self) -> str:

@@ -106,11 +106,9 @@ def _group(cluster: Cluster) -> _Group:
     made = serving.planned(cluster)
     places = [(node, next(p for p in made.plan.processes if p.node == node.name)) for node in cluster.nodes]
     group = _Group(made, places, _free_port(cluster.nodes[0], made.plan))
-    reasons = [
-        f"{n.name}: {why}" for n, p in places if (why := inside.without_image(n) or inside.occupied(n, p.devices))
-    ]
+    reasons = {n.name: why for n, p in places if (why := inside.without_image(n) or inside.occupied(n, p.devices))}
     if reasons:
-        raise Skip(listed(reasons, 3))
+        raise Skip(inside.left_out(reasons))
     if group.world < 2:
         raise Skip("there is one rank only")
     return group

@@ -1,4 +1,4 @@
-"""There is room: for the image where it must be pulled, for logs, for weights that are still to come, for our own files.
+"""There is room: for the image where it must be pulled, for logs, for weights still to come, for our own files.
 
 An Ascend image is about 15 to 25 GB unpacked, so 60 GB are advised before a pull; 10 GB for logs, which docker keeps
 below its own folder (500 MB a server process, and what the NPU software writes beside it). Both figures are estimates,
@@ -45,17 +45,12 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    own: tuple[Fact[object], ...] = (Docker(), Image(settings.install.image), _here(settings))
-    return (*own, ModelFolder(settings.model.path), _there(settings)) if settings.model.profile else own
+    return Docker(), Image(settings.install.image), ModelFolder(settings.model.path), places(settings)
 
 
-def _here(settings: Settings) -> Disk:
-    return Disk((settings.state_dir, DOCKER, TMP))
-
-
-def _there(settings: Settings) -> Disk:
-    """A look of its own: weights often lie on a network mount, and a stale one must not hide the local disks."""
-    return Disk((settings.model.path,))
+def places(settings: Settings) -> Disk:
+    """All folders whose room matters to a check, in one look."""
+    return Disk((settings.state_dir, DOCKER, TMP, settings.model.path))
 
 
 def run(args: Args, node: Node) -> Iterable[Finding]:
@@ -75,7 +70,7 @@ def run(args: Args, node: Node) -> Iterable[Finding]:
 
 
 def _folder(node: Node, path: str) -> Folder | None:
-    return look(node, _here(node.settings)).of(path)
+    return look(node, places(node.settings)).of(path)
 
 
 def _same(one: Folder, other: Folder) -> bool:
@@ -108,7 +103,8 @@ def _docker_root(args: Args, node: Node) -> Iterator[Finding]:
     if docker.root_free >= advised:
         return
     yield Finding(
-        f"{docker.root_dir} has {size(docker.root_free)} free {_purpose(docker.root_free, pull * GIB, present=present)}",
+        f"{docker.root_dir} has {size(docker.root_free)} free "
+        + ("for the servers' logs" if present or docker.root_free >= pull * GIB else "to pull the image"),
         f"see df -h {docker.root_dir} and docker system df; make room: docker image prune -a (removes unused images), "
         "or move Docker's data-root in /etc/docker/daemon.json",
         expected=f"{size(advised)} or more",
@@ -117,17 +113,21 @@ def _docker_root(args: Args, node: Node) -> Iterator[Finding]:
     )
 
 
-def _purpose(free: float, pull: float, *, present: bool) -> str:
-    return "to pull the image" if not present and free < pull else "for the servers' logs"
-
-
 # ---- folders
 
 
 def _judged(args: Args, node: Node, folder: Folder) -> Iterator[Finding]:
     """What is wrong with a folder's file system: one thing, the worst."""
     ours = folder.path == node.settings.state_dir
-    if folder.read_only:
+    if folder.hung:
+        yield Finding(
+            f"{folder.path}: nothing that touches it ends",
+            "a stale network mount, or a dead disk: grep nfs /proc/mounts, then umount -l of it; dmesg | tail -50"
+            + (", or set qnext.state_dir to a folder elsewhere" if ours else ""),
+            expected="an answer in time",
+            observed="none",
+        )
+    elif folder.read_only:
         yield from _read_only(folder, ours=ours)
     elif ours and folder.free is not None and folder.free < args.state_mb * MIB:
         yield _little(folder, args.state_mb, "set qnext.state_dir to a folder elsewhere")
@@ -174,7 +174,7 @@ def _weights(args: Args, node: Node) -> Iterator[Finding]:
         return
     from provision.serve.profiles import load_profile
 
-    there, folder = node.get(ModelFolder(path)), node.get(_there(node.settings)).of(path)
+    there, folder = node.get(ModelFolder(path)), _folder(node, path)
     if there.complete or folder is None or folder.free is None:
         return
     missing = int((load_profile(profile).weights.total_bytes - there.size) * args.weights_factor)

@@ -6,12 +6,13 @@ verify``, which has more (the same answer twice, sense, every engine) [domain 8.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
 from provision.checks import serving
-from provision.checks.base import CheckArgs, Finding, Shown
+from provision.checks.base import CheckArgs, Finding, Level, Shown
+from provision.checks.support import Skip
 from provision.evaluate.verify import CaseResult, verify
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
@@ -37,18 +38,27 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 def run(args: Args, cluster: Cluster) -> Iterable[Shown]:
     head = serving.head(cluster)
-    head.answer("/v1/models")
-    for result in verify(head.http, head.plan, token=head.token, only=args.cases):
-        if not result.ok:
-            yield _wrong(head, result)
+    if serving.dead(cluster, head.plan):
+        raise Skip("a process of the group does not run: the check processes_alive says so")
+    if not head.answer("/v1/models").ok:
+        raise Skip("the server does not list its models: the check api_health says why")
+    results = verify(head.http, head.plan, token=head.token, only=args.cases)
+    levels: tuple[Level, ...] = ("fail", "warn")
+    for level in levels:
+        bad = [result for result in results if not result.ok and result.level == level]
+        if bad:
+            yield _wrong(head, bad, level)
 
 
-def _wrong(head: serving.Head, result: CaseResult) -> Finding:
+def _wrong(head: serving.Head, bad: Sequence[CaseResult], level: Level) -> Finding:
+    """One finding: what ails the server mostly makes it fail several."""
+    first, others = bad[0], [result.name for result in bad[1:]]
+    more = f"; so it fails {', '.join(others)}" if others else ""
     return Finding(
-        f"{head.plan.served_name} fails the case {result.name} ({result.title}): {result.detail}",
-        f"`qnext-provision verify --only {result.name}` asks again; `qnext-provision logs` shows what the server says",
+        f"{head.plan.served_name} fails {first.name} ({first.title}): {first.detail}{more}",
+        f"`qnext-provision verify --only {first.name}` asks again; `qnext-provision logs` shows what the server says",
         node=head.node.name,
-        expected=result.title,
-        observed=result.detail[:200],
-        level=result.level,
+        expected=first.title,
+        observed=first.detail[:200],
+        level=level,
     )

@@ -1,7 +1,8 @@
-"""The node's own name leads to its data address.
+"""The node's own name is its own, and leads to its data address.
 
-Where /etc/hosts maps it to 127.0.1.1, Gloo tells the other nodes to connect to themselves; where the lookup hangs,
-torch's rendezvous stalls for minutes [domain 12 #16, real-nodes]. Clusters of one node don't care.
+Where /etc/hosts maps it to 127.0.1.1, Gloo tells the other nodes to connect to themselves; where it leads to another
+machine, they go there; where the lookup hangs, torch's rendezvous stalls for minutes [domain 12 #16, real-nodes]. Two
+nodes of one name (a cloned disk) are one node to Ray. Clusters of one node don't care.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Iterable, Iterator
 
 from provision.checks.base import Finding
 from provision.checks.interface import address_of
-from provision.checks.support import Skip, look, per_node
+from provision.checks.support import Skip, each, listed, look, per_node
 from provision.facts.base import Fact
-from provision.facts.network import Network
+from provision.facts.network import Network, NetworkValue
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
 from provision.serve import launch
@@ -31,6 +32,22 @@ def run(cluster: Cluster) -> Iterable[Finding]:
     if len(cluster.nodes) == 1:
         raise Skip("one node")
     yield from per_node(cluster, _check)
+    yield from _twins(cluster)
+
+
+def _twins(cluster: Cluster) -> Iterator[Finding]:
+    by_name: dict[str, list[str]] = {}
+    for name, network in each(cluster, Network()).items():
+        by_name.setdefault(network.hostname, []).append(name)
+    for hostname, nodes in by_name.items():
+        if hostname and len(nodes) > 1:
+            yield Finding(
+                f"{listed(nodes, 8)} have one name, {hostname}",
+                f"hostnamectl set-hostname {nodes[-1]} on {nodes[-1]} (and so on), and correct /etc/hosts there",
+                node=nodes[-1],
+                expected="a name of its own on each node",
+                observed=hostname,
+            )
 
 
 def _check(node: Node) -> Iterator[Finding]:
@@ -48,7 +65,7 @@ def _check(node: Node) -> Iterator[Finding]:
         )
     elif not addresses:
         yield Finding(f"the node's own name {name} cannot be resolved", line, node=node.name, expected=address)
-    elif address not in addresses and all(_loopback(found) for found in addresses):
+    elif address not in addresses and not any(_own(network, found) for found in addresses):
         yield Finding(
             f"the node's own name {name} leads to {', '.join(addresses)}",
             line,
@@ -56,6 +73,11 @@ def _check(node: Node) -> Iterator[Finding]:
             expected=address,
             observed=", ".join(addresses),
         )
+
+
+def _own(network: NetworkValue, address: str) -> bool:
+    """Whether other nodes reach this one there, or may: it has the address, and not for itself alone."""
+    return network.interface_of(address) is not None and not _loopback(address)
 
 
 def _loopback(text: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from provision.accel.protocol import ContainerRecipe, accelerator
 from provision.actions import Run
 from provision.checks import serving
-from provision.checks.support import NPU_FACTS, containers, numbered, span
+from provision.checks.support import NPU_FACTS, containers, listed, numbered, span
 from provision.diagnose import catalogue
 from provision.facts.base import Fact
 from provision.facts.docker import Image
@@ -23,7 +23,7 @@ from provision.node import Node
 from provision.results import ActionResult
 from provision.serve.launch import Launch
 from provision.serve.plan import Process
-from provision.serve.render import render_trial
+from provision.serve.render import TRIAL, render_trial
 
 KILL_AFTER = 5
 """Seconds that a command may take to end once its deadline has told it to."""
@@ -54,8 +54,10 @@ def without_image(node: Node) -> str:
 def occupied(node: Node, devices: Sequence[int]) -> str:
     """Why its devices cannot be had now; empty where they can."""
     value = containers(node)
-    if any(container.running for container in value.containers):
-        return "servers of this cluster run on it"
+    running = [container for container in value.containers if container.running]
+    if running:
+        trial = all(container.process.startswith(TRIAL) for container in running)
+        return "another trial is under way there" if trial else "servers of this cluster run there"
     if not devices:
         return ""
     taken = {number for other in value.foreign for number in other.devices} & set(devices)
@@ -83,7 +85,7 @@ def command(
     limited = ("timeout", "-k", str(KILL_AFTER), f"{seconds:.0f}", *argv)
     own = replace(
         process,
-        name=f"check-{name}-{secrets.token_hex(3)}",
+        name=f"{TRIAL}{name}-{secrets.token_hex(3)}",
         argv=limited,
         env={**process.env, **(env or {})},
         headless=True,
@@ -121,6 +123,14 @@ def not_started(node: Node, result: ActionResult) -> Finding | None:
         expected="a container",
         observed=f"exit status {result.exit}",
     )
+
+
+def left_out(reasons: Mapping[str, str]) -> str:
+    """Reasons by node as a sentence: each once, with its nodes."""
+    nodes: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        nodes.setdefault(why, []).append(name)
+    return "; ".join(f"{listed(names)}: {why}" for why, names in nodes.items())
 
 
 def untried(node: Node, reason: str) -> Finding:

@@ -31,8 +31,9 @@ LINES = 5000
 MOST = 5
 """Errors told of each process: the newest ones."""
 
-CODES = r"E[IJLZ][0-9]{4}|EZ9999|ERR[0-9]{5}"
-"""Codes of HCCL (EI, EJ), of memory and streams (EL), of CANN (EZ) and of torch_npu (ERR) [domain 12]."""
+CODES = r"E[1A-Z][0-9]{4}|ERR[0-9]{5}"
+"""Codes of HCCL (EI, EJ), of memory and streams (EL), of CANN's parts (EZ9999, E19999) and of torch_npu (ERR)
+[domain 12]."""
 
 WANTED = (
     rf"\b({CODES})\b|\b(ERROR|CRITICAL|FATAL)\b|\[ERROR\]|[A-Za-z]+(Error|Exception)\b|[Tt]ime(d )?out|"
@@ -42,6 +43,9 @@ WANTED = (
 
 _CODE = re.compile(rf"\b(?:{CODES})\b")
 _HARMLESS = re.compile(r"qnext-no-such-model|\b40[0-9] (?:Bad Request|Not Found|Unauthorized)\b")
+_INSIDE = re.compile(r"\s|Traceback \(most|The above exception|During handling|$")
+"""A traceback's lines but for its last one, which names the error."""
+
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
@@ -75,9 +79,9 @@ def errors(text: str) -> Iterator[_Error]:
         if _HARMLESS.search(line.raw) or (entry and (entry.role == "noise" or entry.scope == "client")):
             continue
         code = _CODE.search(line.raw)
-        loud = line.level in ("ERROR", "CRITICAL")
+        loud = line.level in ("ERROR", "CRITICAL") and not _INSIDE.match(line.text)
         known = entry is not None and line.level not in (*CALM, "WARNING")
-        if code or loud or known:
+        if (code and line.level not in CALM) or loud or known:
             kind = entry.id if entry else code[0] if code else _VARIES.sub("#", line.text.strip())[:80]
             yield _Error(kind, line, entry)
 

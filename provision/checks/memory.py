@@ -15,7 +15,6 @@ from pydantic import Field
 from provision.checks.base import CheckArgs, Finding
 from provision.checks.support import GIB, MIB, Skip, ascend, containers, look, size
 from provision.facts.base import Fact
-from provision.facts.disk import Disk
 from provision.facts.docker import Containers
 from provision.facts.model import ModelFolder
 from provision.facts.system import Memory, MemoryValue
@@ -25,8 +24,6 @@ from provision.node import Node
 CODE = "N14"
 LEVEL = "warn"
 SCOPE = "node"
-
-SHM = "/dev/shm"
 
 
 class Args(CheckArgs):
@@ -39,7 +36,7 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Memory(), ModelFolder(settings.model.path), Containers(settings.cluster), Disk((SHM,))
+    return Memory(), ModelFolder(settings.model.path), Containers(settings.cluster)
 
 
 def run(args: Args, node: Node) -> Iterable[Finding]:
@@ -48,7 +45,7 @@ def run(args: Args, node: Node) -> Iterable[Finding]:
     memory = look(node, Memory())
     yield from _available(args, node, memory)
     yield from _swap(args, memory)
-    yield from _shm(args, node)
+    yield from _shm(args, memory)
 
 
 def _available(args: Args, node: Node, memory: MemoryValue) -> Iterator[Finding]:
@@ -76,9 +73,7 @@ def _available(args: Args, node: Node, memory: MemoryValue) -> Iterator[Finding]
 
 
 def _swap(args: Args, memory: MemoryValue) -> Iterator[Finding]:
-    if memory.swap_total is None or memory.swap_free is None:
-        return
-    used = memory.swap_total - memory.swap_free
+    used = memory.swap_used or 0
     if used < max(args.swap_used_gb * GIB, 1):
         return
     yield Finding(
@@ -86,17 +81,18 @@ def _swap(args: Args, memory: MemoryValue) -> Iterator[Finding]:
         "once memory is free again: swapoff -a && swapon -a; "
         "who has it: grep VmSwap /proc/[0-9]*/status | sort -k2 -n | tail",
         expected=f"less than {size(int(args.swap_used_gb * GIB))} in swap",
-        observed=f"{size(used)} of {size(memory.swap_total)}",
+        observed=f"{size(used)} of {size(memory.swap_total or 0)}",
     )
 
 
-def _shm(args: Args, node: Node) -> Iterator[Finding]:
-    folder = node.get(Disk((SHM,))).of(SHM)
-    if folder is None or folder.free is None or folder.mount != SHM or folder.free >= args.shm_free_mb * MIB:
+def _shm(args: Args, memory: MemoryValue) -> Iterator[Finding]:
+    if memory.shm_size is None or memory.shm_used is None:
         return
-    yield Finding(
-        f"{SHM} of the host has {size(folder.free)} free of {size(folder.size or 0)}",
-        f"ls -lS {SHM} | head shows the largest; what no process maps (fuser -v FILE) is left over",
-        expected=f"{size(int(args.shm_free_mb * MIB))} or more",
-        observed=size(folder.free),
-    )
+    free = memory.shm_size - memory.shm_used
+    if free < args.shm_free_mb * MIB:
+        yield Finding(
+            f"/dev/shm of the host has {size(free)} free of {size(memory.shm_size)}",
+            "ls -lS /dev/shm | head shows the largest; what no process maps (fuser -v FILE) is left over",
+            expected=f"{size(int(args.shm_free_mb * MIB))} or more",
+            observed=size(free),
+        )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from provision.checks.base import Finding
-from provision.checks.support import NPU_FACTS, ascend, npu_smi
+from provision.checks.support import NPU_FACTS, ascend, named, npu_smi, numbered
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Node
@@ -43,13 +43,14 @@ def run(node: Node) -> Iterable[Finding]:
         found = family(name)
         if found == wanted:
             continue
+        own = [number for number, die in numbered(node).items() if die.name == name]
         refused = next((why for pattern, why in _REFUSED if pattern.fullmatch(name)), "")
         yield Finding(
             f"npu-smi names {name}, which is {found or 'no NPU that is served here'}"
             + (f": {refused}" if refused else ""),
             f"set qnext.hardware: {found} and an image with its suffix" if found else "use another node",
             expected=wanted,
-            observed=found or name,
+            observed=f"{name} on " + (named(node, own) if own else "unnumbered dies"),
         )
 
 

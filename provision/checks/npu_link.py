@@ -1,7 +1,10 @@
 """The NPUs' own network works, where ranks on several nodes need it.
 
 Link up, health detection successful and an address on every device. On A3 these may read DOWN or Init while the fabric
-works (HCCS needs none of them), so there they warn [samples/npu FIELDS].
+works (HCCS needs none of them), so there they warn [samples/npu FIELDS]. A detection that succeeds has reached the
+detection address, mostly the gateway; what else there should be (gateway, detection address, switch port) costs as many
+calls again and is asked by ``npu_uplink``, whether addresses fit together by ``npu_addresses``, and whether NPUs reach
+each other by ``fabric``.
 """
 
 from __future__ import annotations

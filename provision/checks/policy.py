@@ -29,20 +29,22 @@ Judgement = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which checks a run wants. Empty ``only``: all. Names and codes."""
+    """Which checks a run wants. Empty ``only``: all. Names and codes. ``quick``: without the thorough ones."""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     deep: bool = False
     judge: Judgement = field(default_factory=dict)
+    quick: bool = False
 
     def wants(self, spec: CheckSpec) -> bool:
-        """Whether the check is asked for; a deep trial also where it is named."""
+        """Whether the check is asked for; a deep trial, and a thorough check of a quick run, also where it is named."""
         only, skip = {_word(key) for key in self.only}, {_word(key) for key in self.skip}
         own = {spec.name, spec.code.lower()}
         if own & skip or (only and not own & only):
             return False
-        return self.deep or not spec.deep or bool(own & only)
+        left_out = (spec.deep and not self.deep) or (spec.thorough and self.quick)
+        return not left_out or bool(own & only)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,37 @@
-"""The ports that the servers need on this node are free. Our own running servers may have them."""
+"""The ports that the servers need on this node are free, and stay free. Our own running servers may have them.
+
+Beside the planned ones HCCL negotiates on 60000 to 60031 of the host, unless HCCL_IF_BASE_PORT or
+HCCL_HOST_SOCKET_PORT_RANGE says otherwise [domain 3.4]. A port inside ``net.ipv4.ip_local_port_range`` can be taken by
+any program's outgoing connection, at any time; ``net.ipv4.ip_local_reserved_ports`` keeps it out of that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Generator, Iterable, Iterator
 
-from provision.checks.base import Finding
+from pydantic import Field
+
+from provision.actions import Action
+from provision.checks import undo
+from provision.checks.base import CheckArgs, Finding
 from provision.checks.support import Skip, ascend, containers, look, span
 from provision.facts.base import Fact
+from provision.facts.clusters import Clusters
 from provision.facts.docker import Containers
-from provision.facts.network import Listener, Ports, PortsValue
+from provision.facts.network import Listener, Ports
+from provision.facts.sysctl import Sysctl, SysctlValue
 from provision.inventory.model import Settings
 from provision.node import Node
+from provision.results import ActionResult
 from provision.serve import launch
+from provision.serve.rules.ports import HCCL_PORTS
 
 CODE = "N18"
 LEVEL = "fail"
 SCOPE = "node"
 
-
-HCCL_PORTS = range(60000, 60032)
-"""Where HCCL negotiates on the host, unless HCCL_IF_BASE_PORT says otherwise [domain 3.4]."""
+RANGE, RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
 
 _KEYS = {
     "API": "qnext.serve.port",
@@ -28,44 +40,128 @@ _KEYS = {
 }
 
 
+class Args(CheckArgs):
+    """What more is judged."""
+
+    reserved: bool = Field(True, description="whether ports in the range of outgoing connections must be reserved")
+
+
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Ports(), Containers(settings.cluster)
+    return Ports(), Containers(settings.cluster), Sysctl(), _clusters(settings)
 
 
-def run(node: Node) -> Iterable[Finding]:
+def _clusters(settings: Settings) -> Clusters:
+    return Clusters(settings.state_dir, settings.cluster)
+
+
+def run(args: Args, node: Node) -> Iterable[Finding]:
     if any(c.running for c in containers(node).containers):
         raise Skip("our own servers run and hold their ports")
     listening = look(node, Ports())
-    if node.index == 0 or node.settings.serve.topology == "single":  # elsewhere ranks take what is free
-        for purpose, port in launch.ports_on(node).items():
-            if holder := listening.holder(port):
-                yield _taken(purpose, holder)
-    if ascend(node.settings):
-        yield from _hccl(listening)
+    planned = _planned(node)
+    for purpose, port in planned.items():
+        if holder := listening.holder(port):
+            yield _taken(node, purpose, holder)
+        else:
+            yield from _promised(node, purpose, port)
+    hccl = _hccl(node.settings)
+    if held := [holder for port in hccl if (holder := listening.holder(port))]:
+        yield _hccl_taken(node, held, hccl)
+    if args.reserved:
+        yield from _unreserved(node.get(Sysctl()), planned, hccl)
 
 
-def _taken(purpose: str, holder: Listener) -> Finding:
-    key = _KEYS.get(purpose, "qnext.serve")
+def fix(args: Args, node: Node, findings: tuple[Finding, ...]) -> Generator[Action, ActionResult, None]:
+    """The reservation, until the next boot."""
+    yield from undo.kernel_settings(node.settings, findings)
+
+
+def _planned(node: Node) -> dict[str, int]:
+    """Fixed ports by purpose: the head's. Elsewhere ranks take what is free."""
+    return launch.ports_on(node) if node.index == 0 or node.settings.serve.topology == "single" else {}
+
+
+def _hccl(settings: Settings) -> list[int]:
+    """Where HCCL negotiates on the host."""
+    if not ascend(settings):
+        return []
+    given = re.findall(r"(\d{1,5})(?:-(\d{1,5}))?", str(settings.serve.env.get("HCCL_HOST_SOCKET_PORT_RANGE", "")))
+    if given:
+        return [port for first, last in given for port in range(int(first), int(last or first) + 1)]
+    base = str(settings.serve.env.get("HCCL_IF_BASE_PORT", ""))
+    first = int(base) if base.isdecimal() else HCCL_PORTS.start
+    return list(range(first, first + len(HCCL_PORTS)))
+
+
+# ---- taken
+
+
+def _taken(node: Node, purpose: str, holder: Listener) -> Finding:
+    key, who = _KEYS.get(purpose, "qnext.serve"), _who(node, holder)
     return Finding(
-        f"port {holder.port} ({purpose}) is taken by {_who(holder)}",
+        f"port {holder.port} ({purpose}) is taken by {who}",
         f"ss -ltnp 'sport = :{holder.port}' on the node; stop it, or choose another port: {key}",
         expected="free",
-        observed=f"{holder.address}:{holder.port}, {_who(holder)}",
+        observed=f"{holder.address}:{holder.port}, {who}",
     )
 
 
-def _hccl(listening: PortsValue) -> Iterator[Finding]:
-    held = [holder for port in HCCL_PORTS if (holder := listening.holder(port))]
-    if held:
+def _promised(node: Node, purpose: str, port: int) -> Iterator[Finding]:
+    """Another cluster's launch scripts on this node name the port: when it comes up, one of the two fails."""
+    others = node.get(_clusters(node.settings)).holders(port)
+    if others:
+        name, planned = others[0]
+        script = f"{node.settings.state_dir}/{name}/launch/{planned.process}.sh"
         yield Finding(
-            f"port {span(holder.port for holder in held)}, where HCCL negotiates, is taken by {_who(held[0])}",
-            "stop it, or set HCCL_IF_BASE_PORT in qnext.serve.env; "
-            "keep the range free: sysctl -w net.ipv4.ip_local_reserved_ports=60000-60031",
-            expected="60000 to 60031 free",
-            observed=_who(held[0]),
+            f"port {port} ({purpose}) is also that of cluster {name}, which does not run now ({script})",
+            f"choose another port: {_KEYS.get(purpose, 'qnext.serve')}; or take that cluster down for good "
+            f"(qnext-provision down with its inventory)",
+            expected="a port of its own",
+            observed=f"--{planned.option} {port} of {planned.process} of cluster {name}",
             level="warn",
         )
 
 
-def _who(holder: Listener) -> str:
-    return f"{holder.process} (pid {holder.pid})" if holder.pid else "a process that cannot be named"
+def _hccl_taken(node: Node, held: list[Listener], hccl: list[int]) -> Finding:
+    who = _who(node, held[0])
+    return Finding(
+        f"port {span(holder.port for holder in held)}, where HCCL negotiates, is taken by {who}",
+        f"stop it, or set HCCL_IF_BASE_PORT in qnext.serve.env; keep the range free: sysctl -w {RESERVED}={span(hccl)}",
+        expected=f"{span(hccl)} free",
+        observed=who,
+        level="warn",
+    )
+
+
+def _who(node: Node, holder: Listener) -> str:
+    """The process, and the container where it is one's own."""
+    if not holder.pid:
+        return "a process that cannot be named"
+    there = containers(node)
+    inside = next((c for c in (*there.containers, *there.foreign) if c.pid == holder.pid), None)
+    where = f" in container {inside.name}" if inside else ""
+    where += f" of cluster {inside.cluster}" if inside and inside.cluster else ""
+    return f"{holder.process} (pid {holder.pid}){where}"
+
+
+# ---- reserved
+
+
+def _unreserved(kernel: SysctlValue, planned: dict[str, int], hccl: list[int]) -> Iterator[Finding]:
+    """Ports that any outgoing connection may take before us."""
+    outgoing = {port for ports in kernel.ports(RANGE) for port in ports}
+    kept = {port for ports in kernel.ports(RESERVED) for port in ports}
+    open_ports = sorted({*planned.values(), *hccl} & outgoing - kept)
+    if not open_ports:
+        return
+    wanted = span(sorted({*open_ports, *kept})).replace(" ", "")
+    named = [f"{port} ({purpose})" for purpose, port in planned.items() if port in open_ports]
+    named += [f"{span(port for port in hccl if port in open_ports)} (HCCL)"] if set(hccl) & set(open_ports) else []
+    yield Finding(
+        f"port {', '.join(named)} may be taken by any outgoing connection: it lies in {RANGE}, and is not reserved",
+        undo.kernel_remedy(RESERVED, wanted),
+        expected=f"{RESERVED} with {span(open_ports)}",
+        observed=kernel.values.get(RESERVED) or undo.EMPTY,
+        level="warn",
+        fix=undo.kernel_fix(RESERVED, wanted),
+    )

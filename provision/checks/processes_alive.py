@@ -27,10 +27,8 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    for process in serving.planned(cluster).plan.processes:
-        container = serving.container_of(cluster, process)
-        if container is None or not container.running:
-            yield _dead(process, container)
+    for process in serving.dead(cluster, serving.planned(cluster).plan):
+        yield _dead(process, serving.container_of(cluster, process))
 
 
 def _dead(process: Process, container: Container | None) -> Finding:

@@ -1,7 +1,7 @@
 """No HTTP proxy stands between the nodes.
 
 ``proxies`` in the client's config.json go into every container, unasked; then requests to other nodes ask the proxy,
-which does not know them [domain 12 #44]. Servers of this cluster are started with them emptied, so this one strikes what
+which does not know them [domain 12 #44]. Servers of this cluster are started with them emptied, so this strikes what
 else is run there (a test by hand, an evaluation). Where ``qnext.serve.env`` sets a proxy, the nodes' data addresses
 bypass it, unless a NO_PROXY is set there too: then it must name them one by one, by their network (10.0.0.0/24) or
 all (*).

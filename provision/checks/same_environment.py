@@ -51,9 +51,9 @@ def run(cluster: Cluster) -> Iterable[Shown]:
     processes = serving.planned(cluster).plan.processes
     if len(processes) < 2:
         raise Skip("there is one process only")
-    by_process = {process: _told(process, cluster.settings) for process in processes}
-    for subject in sorted({name for told in by_process.values() for name in told}):
-        row = _row(subject, by_process)
+    by_node = {process.node: _told(process, cluster.settings) for process in processes}
+    for subject in sorted({name for told in by_node.values() for name in told}):
+        row = _row(subject, by_node)
         yield row
         if not row.same:
             yield _finding(row)
@@ -88,9 +88,9 @@ def _shown(name: str, value: str) -> str:
     return value or "empty"
 
 
-def _row(subject: str, by_process: Mapping[Process, Mapping[str, str]]) -> Comparison:
+def _row(subject: str, by_node: Mapping[str, Mapping[str, str]]) -> Comparison:
     level: Level = "warn" if subject.removeprefix("--").partition(".")[0] in TOLERATED else "fail"
-    return comparison(subject, {p.node: told.get(subject, "not set") for p, told in by_process.items()}, level)
+    return comparison(subject, {node: told.get(subject, "not set") for node, told in by_node.items()}, level)
 
 
 def _finding(row: Comparison) -> Finding:

@@ -71,7 +71,7 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
     without = {node.name: why for node in cluster.nodes if (why := inside.without_image(node))}
     asked = [node for node in cluster.nodes if node.name not in without]
     if not asked:
-        raise Skip("; ".join(dict.fromkeys(without.values())))
+        raise Skip(inside.left_out(without))
     results = yield On(
         {
             node.name: inside.command(

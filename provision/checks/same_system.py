@@ -35,7 +35,7 @@ def run(cluster: Cluster) -> Iterable[Shown]:
         ("Docker", _known({name: value.server_version for name, value in daemons.items()})),
         ("Docker's storage driver", _known({name: _storage(value) for name, value in daemons.items()})),
     ):
-        yield from compared(subject, values, _REMEDY, level="warn", summary=f"{subject}: not the same everywhere")
+        yield from compared(subject, values, _REMEDY, level="warn")
 
 
 def _known(values: Mapping[str, str]) -> dict[str, str]:

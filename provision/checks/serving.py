@@ -77,3 +77,9 @@ def node_of(cluster: Cluster, process: Process) -> Node:
 def container_of(cluster: Cluster, process: Process) -> Container | None:
     """Its container, in whatever state; None where there is none."""
     return containers(node_of(cluster, process)).process(process.name)
+
+
+def dead(cluster: Cluster, plan: LaunchPlan) -> list[Process]:
+    """The processes of the plan that do not run."""
+    found = [(process, container_of(cluster, process)) for process in plan.processes]
+    return [process for process, container in found if container is None or not container.running]

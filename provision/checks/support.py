@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from provision.accel.ascend.container import split_modules
 from provision.accel.ascend.npu_smi import Die
 from provision.accel.protocol import accelerator
 from provision.checks.base import Finding, Level, Shown
@@ -156,6 +157,33 @@ def numbered(node: Node) -> dict[int, Die]:
     return found
 
 
+def named(node: Node, numbers: Iterable[int]) -> str:
+    """``davinci 6-7 (NPU 3)`` and ``davinci 3 (NPU 1 chip 1)``: what ``-i`` and ``-c`` of npu-smi mean by them."""
+    numbers = sorted(set(numbers))
+    places = {chip.device: (chip.npu, chip.chip) for chip in node.get(NpuSmiMapping()).chips}
+    places |= {die.device: (die.npu, die.chip or 0) for die in node.get(NpuSmi()).dies if die.npu is not None}
+    found = [places[number] for number in numbers if number in places]
+    cards = {card for card, _ in found}
+    if not found or len(found) < len(numbers):
+        return f"davinci {span(numbers)}"
+    chip = f" chip {found[0][1]}" if len(found) == 1 else ""
+    return f"davinci {span(numbers)} (NPU {span(cards)}{chip})"
+
+
+def bus_address(text: str | None) -> str:
+    """A PCI address as lspci and npu-smi both mean it: ``3d:00.0`` of the first domain, else with its domain."""
+    return (text or "").lower().removeprefix("0000:")
+
+
+def without(node: Node, numbers: Iterable[int]) -> str:
+    """The setting with which a cluster goes without these dies and those that come with them, or with other ones."""
+    size = accelerator(node.settings.hardware).module_size
+    modules = {number // size for number in numbers}
+    rest = [number for number in selected(node) if number // size not in modules]
+    rest = [number for number in rest if number not in split_modules(rest, size)]
+    return f"qnext.devices: {rest}" if rest else "qnext.devices"
+
+
 def span(numbers: Iterable[int]) -> str:
     """``0-3, 8`` of 0, 1, 2, 3, 8."""
     runs: list[tuple[int, int]] = []
@@ -171,6 +199,14 @@ def listed(names: Sequence[str], shown: int = 4) -> str:
     """The first ``shown`` names and how many more there are."""
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def span_of_time(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``5 h`` or ``3 days``: how old something is."""
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def size(count: int) -> str:

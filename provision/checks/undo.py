@@ -1,4 +1,4 @@
-"""Fixes that outlive a run say how to take them back: a script in the cluster's folder on the node, which ``down`` runs.
+"""Fixes that outlive a run say how to take them back: a script in the cluster's folder on the node, run by ``down``.
 
 The first fix of a thing records the value from before; later ones leave the record alone, so that ``down`` restores
 what was there before this tool ever touched the node.
@@ -6,7 +6,10 @@ what was there before this tool ever touched the node.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from provision.actions import Run
+from provision.findings import Finding
 from provision.inventory.model import Settings
 from provision.shell import quote
 
@@ -32,15 +35,39 @@ mkdir -p -- {quote(place)}
     return Run(label=label, script=script, affects=affects)
 
 
+PROC = "/proc/sys"
+SYSCTL = "sysctl -w "
+EMPTY = "(empty)"
+"""What a finding has observed where a kernel parameter is an empty text."""
+
+
+def kernel_fix(name: str, wanted: int | str) -> str:
+    """What a finding's ``fix`` says where a kernel parameter is to be set; its ``observed`` is the value now."""
+    return f"{SYSCTL}{name}={wanted}"
+
+
+def kernel_remedy(name: str, wanted: int | str) -> str:
+    """How an operator sets a kernel parameter for good."""
+    return f"sysctl -w {name}={wanted}; to keep it: echo {name}={wanted} >>/etc/sysctl.d/90-vllm.conf"
+
+
+def kernel_settings(settings: Settings, findings: Iterable[Finding]) -> Iterator[Run]:
+    """The actions for findings with a ``kernel_fix``."""
+    for finding in findings:
+        name, _, new = finding.fix.removeprefix(SYSCTL).partition("=")
+        old = "" if finding.observed == EMPTY else finding.observed
+        yield kernel_setting(settings, name, old=old, new=new)
+
+
 def kernel_setting(settings: Settings, name: str, *, old: str, new: str) -> Run:
     """An action that gives the kernel parameter ``name`` (as sysctl spells it) the value ``new`` until the next boot.
 
     It is put back to ``old`` only where it still has what we gave it: what somebody set since is theirs.
     """
-    file, given = quote(f"/proc/sys/{name.replace('.', '/')}"), quote(f"{folder(settings)}/sysctl-{name}.given")
+    file, given = quote(f"{PROC}/{name.replace('.', '/')}"), quote(f"{folder(settings)}/sysctl-{name}.given")
     return recorded(
         settings,
-        label=f"sysctl -w {name}={new} (was {old})",
+        label=f"sysctl -w {name}={new} (was {old or 'empty'})",
         name=f"sysctl-{name}",
         do=f"{_set(name, file, new)}\ncat {file} >{given}",
         undo=f'[ "$(cat {file})" != "$(cat {given})" ] || {{\n{_set(name, file, old)}\n}}',
@@ -49,7 +76,9 @@ def kernel_setting(settings: Settings, name: str, *, old: str, new: str) -> Run:
 
 
 def _set(name: str, file: str, value: str) -> str:
-    """POSIX sh: by sysctl, else without it, as procps is no part of a small system."""
+    """POSIX sh: by sysctl, else without it, as procps is no part of a small system; sysctl takes no empty value."""
+    if not value:
+        return f"echo >{file}"
     word = quote(f"{name}={value}")
     return f"if command -v sysctl >/dev/null; then sysctl -w {word}; else printf '%s\\n' {quote(value)} >{file}; fi"
 

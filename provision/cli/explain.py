@@ -1,41 +1,190 @@
-"""``explain``: what a module, check, playbook or model profile is, from its own source."""
+"""``explain``: what a code, check, module, playbook or model profile is, from its own source.
+
+``explain N09`` at 3 a.m. must answer: what the rule is, why, how it is judged, how to set or waive it, and who says so.
+"""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli.options import json_option, print_json
 from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from provision.checks.base import CheckSpec
 
 KINDS = ("module", "check", "playbook", "profile")
 
+_LAYOUT = "layout"
+_CITED = re.compile(r"\[([^\[\]]+)\]")
+_LEVELS = {
+    "fail": "fail: stops `up`, exit status 3",
+    "warn": "warn: is reported, stops nothing",
+    "info": "info: is shown with -v",
+    "off": "off: isn't run",
+}
+_OF_LAYOUT = "fail where a layout can't work, warn where it may: each finding says so"
+_SCOPES = {
+    "static": "the inventory, before a node is touched (`lint` runs it too)",
+    "node": "each node",
+    "cluster": "all nodes together",
+    "trial": "all nodes together, by trying it on them",
+    "launched": "the servers that run; skipped while there are none",
+}
 
-@click.command("explain", short_help="Explain a module, check, playbook or model profile from its source.")
-@click.argument("kind", required=False, type=click.Choice(KINDS))
-@click.argument("name", required=False)
-def command(kind: str | None, name: str | None) -> None:
-    """Explain one thing, or list all of a KIND.
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number or the like that the operator may set: its default as YAML, and what it is."""
+
+    name: str
+    default: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What there is to say of a check or a code of the layout's rules, which has no ``name``. ``key`` is how
+    inventories name it."""
+
+    code: str
+    name: str
+    key: str
+    rule: str
+    why: str
+    level: str
+    scope: str
+    deep: bool
+    fixable: bool
+    thresholds: tuple[Threshold, ...]
+    sources: tuple[str, ...]
+    file: str
+
+
+@click.command("explain", short_help="Explain a code, check, module, playbook or model profile from its source.")
+@click.argument("words", nargs=-1, metavar="[KIND] [NAME]")
+@json_option
+def command(words: tuple[str, ...], as_json: bool) -> None:
+    """Explain one thing, all of a KIND (module, check, playbook, profile), or list everything.
+
+    A check is named by its code or its name; a code of the layout's rules (S01 to S20) has its own page.
 
     \b
     Examples:
+      qnext-provision explain N09
+      qnext-provision explain npu-free
+      qnext-provision explain check npu-free --json
       qnext-provision explain module image
-      qnext-provision explain check npu-health
       qnext-provision explain profile
     """
-    for each in [kind] if kind else KINDS:
-        names = _names(each)
-        if name is None or kind is None:
-            click.echo(f"{each}s:")
-            for known in names:
-                click.echo(f"  {known:26} {_text(each, known).splitlines()[0]}")
-            continue
-        if name.replace("_", "-") not in [n.replace("_", "-") for n in names]:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"one of: {', '.join(names)}"
-            raise UsageError(f"no {each} '{name}'", hint=hint)
-        click.echo(_text(each, name))
+    kind, name = _asked(words)
+    if name is None:
+        _list([kind] if kind else list(KINDS), as_json=as_json)
+        return
+    kind, name = _found(kind, name)
+    if not as_json:
+        click.echo(_text(kind, name))
+    elif kind == "check":
+        from provision.facts.kinds import as_data
+
+        print_json(as_data(explained(name)))
+    else:
+        print_json({"kind": kind, "name": name, "text": _text(kind, name)})
+
+
+def _asked(words: Sequence[str]) -> tuple[str | None, str | None]:
+    """Kind and name, where they were given. Raises ``UsageError`` for other words."""
+    if len(words) > 2:
+        raise UsageError(f"explain takes a kind and a name, not {len(words)} words", hint="quote a name with blanks")
+    kind = next((known for known in KINDS if words and words[0] in (known, known + "s")), None)
+    if kind:
+        return kind, words[1] if len(words) == 2 else None
+    if len(words) == 2:
+        near = difflib.get_close_matches(words[0], KINDS, n=1)
+        raise UsageError(
+            f"'{words[0]}' is no kind of thing", hint=f"did you mean '{near[0]}'?" if near else f"one of {_or(KINDS)}"
+        )
+    return None, words[0] if words else None
+
+
+def _found(kind: str | None, name: str) -> tuple[str, str]:
+    """Kind and right name of what a word names. Raises ``UsageError`` with a did-you-mean where that is nothing."""
+    known = {each: _names(each) for each in ([kind] if kind else ("check", "module", "playbook", "profile"))}
+    for each, names in known.items():
+        right = {_word(n): n for n in names}.get(_word(name))
+        if each == "check":
+            right = _checks_by_word().get(_word(name), right)
+        if right:
+            return each, right
+    words = {_word(n): n for names in known.values() for n in names}
+    if "check" in known:
+        words |= {word: word.upper() for word in _checks_by_word() if word not in words}
+    near = difflib.get_close_matches(_word(name), words, n=1)
+    hint = f"did you mean '{words[near[0]]}'?" if near else "`qnext-provision explain` lists all"
+    raise UsageError(f"no {kind or 'check, module, playbook or profile'} '{name}'", hint=hint)
+
+
+def _word(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def _or(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _checks_by_word() -> dict[str, str]:
+    """Names and codes of checks in small letters; codes of the layout's rules stand for themselves."""
+    from provision import registry
+    from provision.serve.rules.base import CODES
+
+    specs = registry.checks()
+    own = {word: spec.name for spec in specs for word in (spec.name, spec.code.lower())}
+    return own | {code.lower(): code for code in CODES if code.lower() not in own}
+
+
+# ---- lists
+
+
+def _list(kinds: Sequence[str], *, as_json: bool) -> None:
+    rows = {kind: [(code, name, rule) for code, name, rule in _rows(kind)] for kind in kinds}
+    if as_json:
+        keys = ("code", "name", "rule")
+        print_json([{"kind": kind, **dict(zip(keys, row, strict=True))} for kind in kinds for row in rows[kind]])
+        return
+    for kind in kinds:
+        click.echo(f"{kind}s:")
+        width = max((len(name) for _, name, _ in rows[kind]), default=0)
+        for code, name, rule in rows[kind]:
+            click.echo(f"  {code:4}{name:{width}}  {rule}" if code else f"  {name:{max(width, 26)}}  {rule}")
+    if len(kinds) > 1:
+        click.echo("\nMore of one: qnext-provision explain NAME, or a check's code: qnext-provision explain N09")
+
+
+def _rows(kind: str) -> Iterator[tuple[str, str, str]]:
+    """Code (of checks), name and rule of all of a kind."""
+    if kind != "check":
+        yield from (("", name, _text(kind, name).splitlines()[0]) for name in _names(kind))
+        return
+    from provision import registry
+    from provision.serve.rules.base import CODES
+
+    for spec in registry.checks():
+        yield spec.code, spec.name, spec.rule.replace("``", "`")
+        if spec.name == _LAYOUT:
+            yield from ((code, "", _sentence(rule)) for code, rule in CODES.items())
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _names(kind: str) -> list[str]:
@@ -50,11 +199,142 @@ def _names(kind: str) -> list[str]:
         from provision.serve.profiles import profile_names
 
         return list(profile_names())
-    return [n for n in registry.names(kind + "s") if n not in ("base", "runner")]
+    return list(registry.names(kind + "s"))
+
+
+# ---- checks and codes
+
+
+def explained(name: str) -> Explained:
+    """What there is to say of a check by name, or of a code of the layout's rules."""
+    from provision import registry
+    from provision.serve.rules.base import CODES
+
+    return _rule(name) if name in CODES else _check(registry.check(name))
+
+
+def _check(spec: CheckSpec) -> Explained:
+    doc = inspect.cleandoc(spec.doc)
+    return Explained(
+        code=spec.code,
+        name=spec.name,
+        key=spec.name,
+        rule=spec.rule,
+        why=doc.partition("\n\n")[2].strip(),
+        level=spec.level,
+        scope=spec.scope,
+        deep=spec.deep,
+        fixable=spec.fix is not None,
+        thresholds=tuple(_thresholds(spec.Args)),
+        sources=_sources(doc),
+        file=f"provision/checks/{spec.name}.py",
+    )
+
+
+def _thresholds(args: type[BaseModel]) -> Iterator[Threshold]:
+    for name, info in args.model_fields.items():
+        default = "required" if info.is_required() else _yaml(info.get_default(call_default_factory=True))
+        yield Threshold(name, default, info.description or "")
+
+
+def _yaml(value: object) -> str:
+    """A value as one would write it into the inventory."""
+    import yaml
+
+    from provision.facts.kinds import as_data
+
+    text = yaml.safe_dump(as_data(value), default_flow_style=True, width=1000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _rule(code: str) -> Explained:
+    """A code of the layout's rules: what each of its rules says, from their docstrings."""
+    from provision import registry
+    from provision.checks.policy import LAYOUT_CODES
+    from provision.serve.lint import RULES
+    from provision.serve.rules.base import CODES
+    from provision.serve.rules.nodes import ADDRESS_RULES
+
+    spec = registry.check(_LAYOUT)
+    rules = [rule for rule in dict.fromkeys((*ADDRESS_RULES, *RULES)) if (rule.__doc__ or "").startswith(f"{code}:")]
+    said = [" ".join((rule.__doc__ or "").split()).removeprefix(f"{code}: ") for rule in rules]
+    return Explained(
+        code=code,
+        name="",
+        key=code if code in LAYOUT_CODES else _LAYOUT,
+        rule=_sentence(CODES[code]),
+        why="\n".join(f"- {text}" for text in said),
+        level=spec.level,
+        scope=spec.scope,
+        deep=False,
+        fixable=False,
+        thresholds=(),
+        sources=tuple(dict.fromkeys(source for text in said for source in _sources(text))),
+        file=", ".join(dict.fromkeys(f"{rule.__module__.replace('.', '/')}.py" for rule in rules)) or "provision/serve",
+    )
+
+
+def _sources(text: str) -> tuple[str, ...]:
+    """What a text cites, in brackets."""
+    cited = (" ".join(found.group(1).split()) for found in _CITED.finditer(text))
+    return tuple(dict.fromkeys(part.strip() for found in cited for part in found.split(";") if " " in part.strip()))
+
+
+def _page(about: Explained) -> Iterator[str]:
+    """The page of a check or code, as lines."""
+    yield from (f"{about.code}  {about.name}".rstrip(), about.rule.replace("``", "`"), "")
+    if about.why:
+        yield from (about.why.replace("``", "`"), "")
+    yield f"level      {_LEVELS[about.level] if about.scope != 'static' else _OF_LAYOUT}"
+    yield f"judges     {_SCOPES[about.scope]}"
+    if about.deep:
+        yield "deep       takes long or starts a container: only with `check --deep`, or named with --only"
+    yield f"mendable   {'`check --fix` mends what is safe to mend' if about.fixable else 'not by `check --fix`'}"
+    if about.thresholds:
+        yield "thresholds"
+        width = max(len(f"{threshold.name}: {threshold.default}") for threshold in about.thresholds)
+        for threshold in about.thresholds:
+            yield f"  {f'{threshold.name}: {threshold.default}':{width}}  {threshold.description}".rstrip()
+    yield from ("set it     in the inventory, for all hosts, a group or one host:", *_setting(about))
+    yield from (
+        "waive it   with a reason and a last day (`finding: TEXT` for one of several); it is still shown:",
+        *_waiver(about),
+    )
+    yield f"source     {'; '.join((*about.sources, about.file))}"
+
+
+def _setting(about: Explained) -> Iterator[str]:
+    level = "warn" if about.level == "fail" else "fail"
+    others = "".join(f", {threshold.name}: {threshold.default}" for threshold in about.thresholds[:2])
+    yield "             qnext:"
+    yield (
+        f"               checks: {{{about.key}: {{level: {level}{others}}}}}"
+        if others
+        else (f"               checks: {{{about.key}: {level}}}")
+    )
+
+
+def _waiver(about: Explained) -> Iterator[str]:
+    yield "             qnext:"
+    yield f"               waive: {{{about.key}: {{reason: who knows of it and why, until: {_waived_until()}}}}}"
+
+
+def _waived_until() -> str:
+    """A day for the example: a month from now."""
+    from datetime import timedelta
+
+    from provision.checks.policy import today
+
+    return (today() + timedelta(days=30)).isoformat()
+
+
+# ---- texts
 
 
 def _text(kind: str, name: str) -> str:
-    texts = {"module": _module, "check": _check, "playbook": _playbook, "profile": _profile}
+    if kind == "check":
+        return "\n".join(_page(explained(name)))
+    texts = {"module": _module, "playbook": _playbook, "profile": _profile}
     return texts[kind](name)
 
 
@@ -64,17 +344,9 @@ def _module(name: str) -> str:
     spec = registry.module(name)
     rows = [inspect.cleandoc(spec.doc), "", f"scope: {spec.scope}", "arguments:"]
     for field, info in spec.Args.model_fields.items():
-        default = "required" if info.is_required() else f"default {info.default!r}"
+        default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
         rows.append(f"  {field} ({default}): {info.description or ''}")
     return "\n".join(rows if spec.Args.model_fields else [*rows[:-1], "arguments: none"])
-
-
-def _check(name: str) -> str:
-    from provision import registry
-
-    spec = registry.check(name)
-    level = f"level: {spec.level} (qnext.checks.{spec.name})"
-    return "\n".join([inspect.cleandoc(spec.doc), "", f"code: {spec.code}", level, f"scope: {spec.scope}"])
 
 
 def _playbook(name: str) -> str:

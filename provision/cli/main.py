@@ -31,7 +31,7 @@ BUILT_IN = {
     "lint": ("provision.cli.lint", "Check the inventory and the layout, touching no node."),
     "facts": ("provision.cli.facts", "Show what is observed on the nodes."),
     "parse": ("provision.cli.parse", "Run a parser of tool outputs on a saved file."),
-    "explain": ("provision.cli.explain", "Explain a module, check, playbook or model profile from its source."),
+    "explain": ("provision.cli.explain", "Explain a code, check, module, playbook or model profile from its source."),
     "schema": ("provision.cli.schema", "Print the JSON Schema of cluster.yaml."),
     "rehearse": ("provision.cli.rehearse", "Run a practice cluster on this machine, with faults on demand."),
 }

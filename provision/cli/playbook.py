@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ def _run(
         kind = "plain" if as_json and output == "auto" else output
         return sink(kind, stdout=sys.stdout, stderr=sys.stderr, verbose=verbose, diff=diff)
 
-    with interruptible(stop), Pool(hosts, max_connects=forks, stop=stop) as pool:
+    with closing(directory), interruptible(stop), Pool(hosts, max_connects=forks, stop=stop) as pool:
         if previewed:
             with Emitter([screen()]) as emitter:
                 plan = execute(playbook, inventory, hosts, params=params, options=preview, pool=pool, emitter=emitter)

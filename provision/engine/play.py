@@ -22,22 +22,31 @@ from provision.events import Note, PlayEnded, PlayStarted, Status, TaskStarted
 
 def run_play(index: int, play: Play, state: State) -> None:
     """Run the play at ``index``, once for each item of its loop."""
-    started = clock.monotonic()
     try:
         for item in scope.play_items(play, state):
             if not state.over:
                 _pass(index, play, state, item)
     except Unknown as unknown:
         state.context.emitter.emit(Note(text=f"{play.name}: {unknown}"))
+
+
+def _pass(index: int, play: Play, state: State, item: Mapping[str, object]) -> None:
+    chosen = {host.name for host in scope.hosts(play.hosts, play, state, item)}
+    there = [view for view in state.live() if view.name in chosen]
+    views = [view for view in there if scope.play_applies(play, state, view, item)]
+    if there and not views:
+        return  # its condition holds nowhere: nothing to tell
+    started = clock.monotonic()
+    state.context.emitter.emit(PlayStarted(play=play.name, nodes=tuple(view.name for view in views)))
+    try:
+        _on(views, index, play, state, item)
     finally:
         seconds = clock.monotonic() - started
         state.phases[play.name] = state.phases.get(play.name, 0.0) + seconds
         state.context.emitter.emit(PlayEnded(play=play.name, seconds=seconds))
 
 
-def _pass(index: int, play: Play, state: State, item: Mapping[str, object]) -> None:
-    views = _nodes(play, state, item)
-    state.context.emitter.emit(PlayStarted(play=play.name, nodes=tuple(view.name for view in views)))
+def _on(views: Sequence[NodeView], index: int, play: Play, state: State, item: Mapping[str, object]) -> None:
     if not views:
         state.context.emitter.emit(Note(text=f"{play.name}: no node to run on"))
         return
@@ -46,11 +55,6 @@ def _pass(index: int, play: Play, state: State, item: Mapping[str, object]) -> N
     for batch in select.batches(live, play.serial):
         if not state.over:
             _Batch(index, play, state, item, batch).run()
-
-
-def _nodes(play: Play, state: State, item: Mapping[str, object]) -> list[NodeView]:
-    chosen = {host.name for host in scope.hosts(play.hosts, play, state, item)}
-    return [view for view in state.live() if view.name in chosen and scope.play_applies(play, state, view, item)]
 
 
 @dataclass(slots=True)

@@ -190,6 +190,7 @@ def _run_started(playbook: Playbook, inventory: Inventory, hosts: Sequence[Host]
         nodes=tuple(host.name for host in hosts),
         mode=options.mode,
         directory=options.directory,
+        cluster=inventory.settings.cluster,
     )
 
 

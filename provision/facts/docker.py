@@ -19,6 +19,7 @@ CONTAINER_FORMAT = (
     '{"Id":{{json .Id}},"Name":{{json .Name}},"Image":{{json .Image}},"Created":{{json .Created}},'
     '"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Ref":{{json .Config.Image}},'
     '"Labels":{{json .Config.Labels}},"Privileged":{{json .HostConfig.Privileged}},'
+    '"Runtime":{{json .HostConfig.Runtime}},"User":{{json .Config.User}},'
     '"Devices":{{json .HostConfig.Devices}}} @env {{json .Config.Env}}'
 )
 """What is asked of ``docker inspect``. Of the environment only ASCEND_VISIBLE_DEVICES leaves the node: the rest may
@@ -102,8 +103,9 @@ class Container:
     """A container as ``docker inspect`` tells it.
 
     ``state``: created, running, paused, restarting, removing, exited, dead. Times are RFC 3339 as docker writes them,
-    empty where it never happened. ``devices`` are the davinci numbers it maps. ``process``, ``digest`` and ``rank`` are
-    our labels; empty (None) on containers that aren't ours.
+    empty where it never happened. ``devices`` are the davinci numbers it maps. ``user`` is whom its program runs as,
+    empty for root. ``pod`` is ``namespace/name`` of a Kubernetes pod that it belongs to. ``process``, ``digest`` and
+    ``rank`` are our labels; empty (None) on containers that aren't ours.
     """
 
     id: str
@@ -121,6 +123,8 @@ class Container:
     pid: int | None = None
     devices: tuple[int, ...] = ()
     privileged: bool = False
+    user: str = ""
+    pod: str = ""
     cluster: str = ""
     process: str = ""
     digest: str = ""
@@ -208,13 +212,19 @@ def _container(line: str) -> Container | None:
         finished=_moment(state.at("FinishedAt").text),
         restarts=said.at("RestartCount").number or 0,
         pid=state.at("Pid").number or None,
-        devices=_devices(said.at("Devices").items, visible),
+        devices=_devices(said.at("Devices").items, "" if said.at("Runtime").text in _PLAIN_RUNTIMES else visible),
         privileged=said.at("Privileged").true,
+        user=said.at("User").text,
+        pod="/".join(labels.at(f"io.kubernetes.pod.{key}").text for key in ("namespace", "name")).strip("/"),
         cluster=labels.at("qnext.cluster").text,
         process=labels.at("qnext.process").text,
         digest=labels.at("qnext.digest").text,
         rank=integer(labels.at("qnext.rank").text),
     )
+
+
+_PLAIN_RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
+"""What maps no NPU, whatever ASCEND_VISIBLE_DEVICES says: images may set it, only Ascend's own runtime heeds it."""
 
 
 def _moment(text: str) -> str:
@@ -223,12 +233,15 @@ def _moment(text: str) -> str:
 
 
 def _devices(devices: Iterable[Json], visible: str) -> tuple[int, ...]:
-    """Davinci numbers that a container maps itself, or has the Ascend runtime map (``0,2-5``)."""
+    """Davinci numbers that a container maps itself, or has the Ascend runtime map (``0,2-5``, ``Ascend910-3``)."""
     paths = (device.at("PathOnHost").text for device in devices)
     numbers = {int(m[1]) for m in (re.fullmatch(r"/dev/davinci([0-9]{1,5})", path) for path in paths) if m}
-    for first, last in re.findall(r"(?<![0-9])([0-9]{1,4})(?:-([0-9]{1,4}))?(?![0-9])", visible):
+    for first, last in re.findall(r"(?<![0-9])([0-9]{1,4})(?:-([0-9]{1,4}))?(?![0-9])", _CHIP.sub("", visible)):
         numbers.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(numbers))
+
+
+_CHIP = re.compile(r"Ascend[0-9A-Za-z]*-")
 
 
 @dataclass(frozen=True, slots=True)

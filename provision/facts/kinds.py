@@ -149,21 +149,36 @@ def _bytes_as_text(value: bytes) -> str:
 
 def standard_facts(settings: Settings) -> list[Fact[object]]:
     """All facts that ``facts`` shows for a host of a cluster with these settings."""
+    from provision.facts.clusters import Clusters
     from provision.facts.disk import Disk
     from provision.facts.docker import Containers, Docker, Image
     from provision.facts.files import Listing
+    from provision.facts.firewall import Firewall
+    from provision.facts.limits import Limits
+    from provision.facts.machine import Machine
     from provision.facts.model import ModelFolder
     from provision.facts.network import Network, Ports
     from provision.facts.processes import Processes
+    from provision.facts.proxy import Proxy
+    from provision.facts.python import PythonEnvironment
+    from provision.facts.services import Services
+    from provision.facts.shm import SharedMemory
+    from provision.facts.sysctl import Sysctl
     from provision.facts.system import Boot, Clock, Cpu, Identity, Memory, Os
+    from provision.facts.timesync import TimeSync
+    from provision.facts.tuning import Tuning
 
+    evaluate = settings.evaluate
     state = f"{settings.state_dir}/{settings.cluster}"
     return [
         *(Os(), Cpu(), Memory(), Clock(), Identity(), Boot()),
-        Disk(("/", settings.model.path, settings.state_dir)),
+        *(Machine(), Tuning(), Sysctl(), Limits(), Services(), Firewall(), TimeSync(), Proxy()),
+        Disk(("/", settings.model.path, settings.state_dir, "/tmp", "/var/log", "/var/lib/docker")),
         *(Network(), Ports(), Docker(), Containers(settings.cluster), Image(settings.install.image)),
         *(_npu_facts(settings) if settings.hardware != "cpu" else ()),
-        *(ModelFolder(settings.model.path), Processes(), Listing(state)),
+        *(ModelFolder(settings.model.path), Processes(), SharedMemory(), Listing(state)),
+        Clusters(settings.state_dir, settings.cluster),
+        *([PythonEnvironment(evaluate.venv, files=evaluate.datasets)] if evaluate.venv else ()),
     ]
 
 

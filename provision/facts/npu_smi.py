@@ -38,7 +38,8 @@ class Holder:
     ``user`` is a name, or ``uid N`` where the node has none for it (a container's). ``args`` is the command line, up to
     4096 bytes, with the values of keys and passwords masked. ``container`` is the 64-digit id of its container, or
     empty; ``runtime`` is docker, podman, containerd or kubernetes, or empty; ``unit`` the systemd service it runs
-    under, or empty. ``age`` in seconds; ``started`` in seconds since 1970, by the node's clock.
+    under, or empty. ``age`` in seconds; ``started`` in seconds since 1970, by the node's clock. ``state`` is its letter
+    in /proc/PID/stat (Z: it has ended and waits for ``parent`` to notice; D: it waits inside the kernel).
     """
 
     pid: int
@@ -49,6 +50,8 @@ class Holder:
     started: int | None = None
     runtime: str = ""
     unit: str = ""
+    state: str = ""
+    parent: int | None = None
 
     @property
     def release(self) -> str:
@@ -142,7 +145,8 @@ def _holders(parts: list[Section]) -> tuple[Holder, ...]:
 def _holder(part: Section, clock: list[str]) -> Holder:
     """Lines: user and its number, /proc/PID/stat, command line, cgroups."""
     user, stat, args, *groups = [*part.lines, "", "", ""]
-    seconds = age(clock, stat.rpartition(") ")[2].split())
+    told = stat.rpartition(") ")[2].split()
+    seconds = age(clock, told)
     now = integer(clock[3]) if len(clock) > 3 else None
     group = "\n".join(groups)
     container = _CONTAINER.search(group)
@@ -156,6 +160,8 @@ def _holder(part: Section, clock: list[str]) -> Holder:
         started=None if now is None or seconds is None else now - seconds,
         runtime=next((name for word, name in _RUNTIMES.items() if word in group), "") if container else "",
         unit=unit[1] if unit and not container else "",
+        state=told[0] if told else "",
+        parent=integer(told[1]) if len(told) > 1 else None,
     )
 
 

@@ -17,13 +17,15 @@ KINDS = {
     "vllm": re.compile(r"VLLM::|(^|[/ ])vllm serve(\s|$)|vllm\.entrypoints|\bEngineCore|multiprocessing\.\w+ .*vllm"),
     "ray": re.compile(r"^ray::|(^|/)raylet\b|(^|/)gcs_server\b"),
     "mooncake": re.compile(r"\bmooncake_master\b"),
+    "proxy": re.compile(r"\bload_balance_proxy\w*\.py\b|\bhybrid_proxy_server\.py\b|(^|/)vllm-router\b"),
 }
 """Command lines of servers and their children [domain.md section 11]."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A process; ``age`` in seconds, ``kind`` is vllm, ray or mooncake. ``container`` is the id of its container."""
+    """A process; ``age`` in seconds, ``started`` in seconds since 1970 by the node's clock. ``kind`` is vllm, ray,
+    mooncake or proxy (a load balancer before servers). ``container`` is the id of its container."""
 
     pid: int
     parent: int | None = None
@@ -32,6 +34,7 @@ class ServerProcess:
     kind: str = ""
     args: str = ""
     container: str = ""
+    started: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class ProcessesValue:
 
 @dataclass(frozen=True, slots=True)
 class Processes(Fact[ProcessesValue]):
-    """vLLM, Ray and Mooncake processes."""
+    """vLLM, Ray, Mooncake and proxy processes."""
 
     name: ClassVar[str] = "processes"
 
@@ -59,13 +62,14 @@ class Processes(Fact[ProcessesValue]):
 # One grep finds the candidates: ps is no part of coreutils, and a fork a process is too dear on a big host. The
 # brackets keep grep from finding itself.
 _LOOK = """\
-read -r up _ </proc/uptime; t=$(getconf CLK_TCK 2>/dev/null || echo 100)
-for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_server|[m]ooncake' /proc/[0-9]*/cmdline \
-  2>/dev/null); do
+read -r up _ </proc/uptime; t=$(getconf CLK_TCK 2>/dev/null || echo 100); now=
+for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_server|[m]ooncake|[_]proxy_' \
+  /proc/[0-9]*/cmdline 2>/dev/null); do
   d=${f%/cmdline}
   [ -r "$f" ] || continue
   echo "@@ ${d#/proc/} $(stat -c %U "$d" 2>/dev/null || echo '?')"
-  echo "up $up $t"
+  : "${now:=$(date +%s)}"
+  echo "up $up $t $now"
   cat "$d/stat" 2>/dev/null || echo
   tr '\\0\\n' '  ' <"$f" 2>/dev/null; echo
   cat "$d/cgroup" 2>/dev/null
@@ -84,14 +88,17 @@ def _process(part: Section) -> ServerProcess | None:
         return None
     stat = lines[1].rpartition(") ")[2].split()
     container = re.search(r"[0-9a-f]{64}", "\n".join(lines[3:]))
+    clock = lines[0].split()
+    seconds, now = age(clock, stat), integer(clock[3]) if len(clock) > 3 else None
     return ServerProcess(
         pid=pid,
         parent=integer(stat[1]) if len(stat) > 1 else None,
         user=" ".join(part.words[1:]),
-        age=age(lines[0].split(), stat),
+        age=seconds,
         kind=kind,
         args=args,
         container=container[0] if container else "",
+        started=now - seconds if now is not None and seconds is not None else None,
     )
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.facts.base import Fact
-from provision.facts.reading import complaints, decimal, integer, pairs
+from provision.facts.reading import complaints, decimal, integer, pairs, section
 from provision.results import Result
 
 KUNPENG = {"0xd01": "TaiShan v110 (Kunpeng 920)", "0xd02": "TaiShan v120"}
 """Part numbers of implementer 0x48: Arm has no ``model name`` in /proc/cpuinfo [util-linux, lscpu-arm.c]."""
+
+THP = "/sys/kernel/mm/transparent_hugepage"
 
 TIME_SERVICES = {
     "/run/systemd/timesync": "systemd-timesyncd",
@@ -102,7 +104,13 @@ sed -n -e '/^model name/{s/[[:space:]]*:/=/p;q' -e '}' -e 's/^CPU implementer[[:
 
 @dataclass(frozen=True, slots=True)
 class MemoryValue:
-    """Bytes. ``available`` is the kernel's own estimate of what a new program can have."""
+    """Bytes. ``available`` is the kernel's own estimate of what a new program can have.
+
+    ``hugepages_*`` are pages of ``hugepage_size``, reserved for programs that ask for them. ``shm_size`` and
+    ``shm_used``: the host's /dev/shm, None where nothing is mounted there. ``thp`` and ``thp_defrag``: when the kernel
+    makes transparent huge pages, and whether it stops a program to make room for one (always, defer, defer+madvise,
+    madvise, never); empty where the kernel has none.
+    """
 
     total: int | None = None
     available: int | None = None
@@ -111,20 +119,35 @@ class MemoryValue:
     hugepages_total: int = 0
     hugepages_free: int = 0
     hugepage_size: int = 0
+    shm_size: int | None = None
+    shm_used: int | None = None
+    thp: str = ""
+    thp_defrag: str = ""
     problems: tuple[str, ...] = ()
+
+    @property
+    def swap_used(self) -> int | None:
+        """Bytes in swap."""
+        return None if self.swap_total is None or self.swap_free is None else self.swap_total - self.swap_free
 
 
 @dataclass(frozen=True, slots=True)
 class Memory(Fact[MemoryValue]):
-    """Main memory, swap and huge pages."""
+    """Main memory, swap, huge pages, shared memory."""
 
     name: ClassVar[str] = "memory"
 
     def script(self) -> str:
-        return "cat /proc/meminfo"
+        return f"""\
+cat /proc/meminfo
+grep -sH '' {THP}/enabled {THP}/defrag
+echo '@@ shm'; df -P -k /dev/shm 2>/dev/null
+:
+"""
 
     def parse(self, raw: Result) -> MemoryValue:
         said = pairs(raw.stdout.splitlines(), ":")
+        shm_size, shm_used = _shm(section(raw.stdout, "shm"))
         total = _size(said.get("MemTotal", ""))
         return MemoryValue(
             total=total,
@@ -134,6 +157,10 @@ class Memory(Fact[MemoryValue]):
             hugepages_total=_size(said.get("HugePages_Total", "")) or 0,
             hugepages_free=_size(said.get("HugePages_Free", "")) or 0,
             hugepage_size=_size(said.get("Hugepagesize", "")) or 0,
+            shm_size=shm_size,
+            shm_used=shm_used,
+            thp=_chosen(said.get(f"{THP}/enabled", "")),
+            thp_defrag=_chosen(said.get(f"{THP}/defrag", "")),
             problems=complaints(raw) or (() if total else ("/proc/meminfo has no MemTotal",)),
         )
 
@@ -143,6 +170,19 @@ def _size(text: str) -> int | None:
     number, _, unit = text.partition(" ")
     value = integer(number)
     return value * 1024 if value is not None and unit == "kB" else value
+
+
+def _shm(text: str) -> tuple[int | None, int | None]:
+    """Size and used of /dev/shm by ``df -P -k``; None where the line is of another mount."""
+    words = text.splitlines()[-1].split() if text else []
+    if len(words) != 6 or words[5] != "/dev/shm":
+        return None, None
+    return _size(f"{words[1]} kB"), _size(f"{words[2]} kB")
+
+
+def _chosen(text: str) -> str:
+    """``madvise`` of ``always [madvise] never``."""
+    return text.partition("[")[2].partition("]")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Run the checks: of each node, across nodes, trials on them, and of the servers that run.
 
 A check that fails ends the run before anything was changed [domain.md section 14]. Which checks, at which level and
-with which thresholds is the operator's judgement: the task's ``judge``, and stronger ``qnext.checks`` and ``qnext.waive``.
+with which thresholds is the operator's judgement: the task's ``judge``, and stronger ``qnext.checks`` and
+``qnext.waive``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from provision.findings import CheckOutcome
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.node import Cluster
+from provision.serve.render import TRIAL
 
 SCOPE = "cluster"
 
@@ -35,6 +37,7 @@ class Args(ModuleArgs):
     only: list[str] = Field(default_factory=list, description="only these checks, by name or code")
     skip: list[str] = Field(default_factory=list, description="not these checks, by name or code")
     deep: bool = Field(False, description="also the trials that take long or start a container")
+    quick: bool = Field(False, description="without the thorough checks, which ask more than a glance")
     trials: Literal["always", "when_idle", "never"] = Field(
         "always", description="when_idle: try things on the nodes only while no server of the cluster runs"
     )
@@ -66,7 +69,7 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
 
 
 def _choice(args: Args) -> Choice:
-    return Choice(tuple(args.only), tuple(args.skip), args.deep, args.judge)
+    return Choice(tuple(args.only), tuple(args.skip), args.deep, args.judge, args.quick)
 
 
 def _scopes(args: Args) -> tuple[CheckScope, ...]:
@@ -80,7 +83,8 @@ def _scopes(args: Args) -> tuple[CheckScope, ...]:
 def _idle(cluster: Cluster) -> bool:
     """Whether no server of the cluster runs on any node."""
     found = (node.get(Containers(node.settings.cluster)) for node in cluster.nodes)
-    return not any(container.running for value in found for container in value.containers)
+    ours = (container for value in found for container in value.containers if container.running)
+    return all(container.process.startswith(TRIAL) for container in ours)
 
 
 def _message(outcomes: Iterable[CheckOutcome]) -> str:

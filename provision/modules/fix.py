@@ -47,7 +47,7 @@ def run(args: Args, node: Node) -> NodeRun:
 def _mend(outcome: CheckOutcome, node: Node) -> Generator[Action, ActionResult, list[str]]:
     """The fix of one check, where its findings name one. Returns what was mended, in words."""
     spec = registry.check(outcome.check)
-    mendable = tuple(finding for finding in outcome.findings if finding.fix)
+    mendable = tuple(finding for finding in outcome.findings if finding.fix and not finding.waived)
     if spec.fix is None or not mendable:
         return []
     yield from spec.fix(policy(node.settings).args(spec), node, mendable)

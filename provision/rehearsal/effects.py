@@ -72,6 +72,7 @@ def undo(node: Node, key: str, value: str) -> None:
             os.rmdir(f"{node.root}/{host.source_of(key.removeprefix('mount/'))}")
     for path in [*_hidden(node, key, value), *([f"{node.root}{MODEL}/config.json"] if key == "weights/config" else [])]:
         if os.path.lexists(_aside(path)):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             os.replace(_aside(path), path)
     host.follow(node)
     _end_process(node, key)
@@ -170,20 +171,22 @@ def _title(key: str, value: str) -> str:
 def _start_process(node: Node, key: str, title: str) -> None:
     """A process of the node that does nothing, under a title, until it is ended."""
     code = f"import sys; sys.path.insert(0, {node.code!r}); from provision.rehearsal.standins.idle import main; main()"
-    process = subprocess.Popen(
-        [node.python, "-ISEB", "-c", code, title, " " * len(title)], env=login_environment(node, "root"), cwd="/",
-        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    # A shell that ends at once starts it, so that whoever ends it later finds no zombie of ours.
+    start = subprocess.run(
+        ["/bin/sh", "-c", '"$@" </dev/null >/dev/null 2>&1 & echo $!', "sh", node.python, "-ISEB", "-c", code, title,
+         " " * len(title)], env=login_environment(node, "root"), cwd="/", start_new_session=True, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
     )  # fmt: skip
+    pid = int(start.stdout)
     until = monotonic() + _START_PATIENCE
-    while _first_word(process.pid) != title.split()[0].encode():
-        if process.poll() is not None or monotonic() > until:
+    while _first_word(pid) != title.split()[0].encode():
+        if not birth(pid) or monotonic() > until:
             raise ProvisionError(f"the process of the fault {key} did not start", hint=f"see {node.python}")
         sleep(0.01)
-    process.returncode = 0  # it outlives us, like the process of somebody else
     path = npu.process_file(node, key)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    Path(path).write_text(f"{process.pid} {birth(process.pid)}\n")
-    show_in_proc(node, process.pid, "0::/user.slice/user-1001.slice/session-7.scope")
+    Path(path).write_text(f"{pid} {birth(pid)}\n")
+    show_in_proc(node, pid, "0::/user.slice/user-1001.slice/session-7.scope")
 
 
 def _first_word(pid: int) -> bytes:
@@ -240,11 +243,18 @@ def _dead(node: Node, value: str) -> None:
     _docker(node, "wait", _dead_name(value))
 
 
+def _killed(node: Node, process: str) -> None:
+    """A server of ours that ends by a signal, as by the kernel for lack of memory."""
+    for container in Store(node).containers():
+        if container.running and container.name.endswith(f"-{process}"):
+            _docker(node, "kill", container.name)
+
+
 def _dead_name(cluster: str) -> str:
     return f"qnext-{cluster}-old"
 
 
-_CONTAINERS = {"container/foreign": _foreign, "container/dead": _dead}
+_CONTAINERS = {"container/foreign": _foreign, "container/dead": _dead, "container/killed": _killed}
 
 
 def _image(node: Node, release: str) -> str:

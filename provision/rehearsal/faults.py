@@ -93,7 +93,8 @@ FAULTS = (
     Fault("os/version", "VERSION", "os-release and docker info tell this release of openEuler (22.03 is usual)"),
     Fault("kernel/version", "text", "uname -r, /proc/version and docker info tell this kernel"),
     Fault("cpu/arch", "x86_64, aarch64", "uname -m says so"),
-    Fault("sysctl/<name>", "value or none", "the kernel parameter has this value; sysctl -w sets it right and clears the "
+    Fault("sysctl/<name>", "value or none",
+          "the kernel parameter has this value; sysctl -w sets it right and clears the "
           "fault"),
     Fault("limits/<name>", "SOFT [HARD]", "ulimit and /proc/self/limits (nofile, memlock, nproc, stack, core; "
           "kernel's units)", r"(\d+|unlimited)( (\d+|unlimited))?"),
@@ -165,6 +166,7 @@ FAULTS = (
           "all) and their memory, for so long", r"(all|\d+(,\d+)*)( \d+( \S+)?)?"),
     Fault("container/dead", "CLUSTER", "a container of an earlier deployment of the cluster has ended and is still "
           "there", r"[A-Za-z0-9][\w.-]*"),
+    Fault("container/killed", "PROCESS", "the server head, worker1, … on this node is killed now", r"[a-z][a-z0-9-]*"),
     # ssh and sudo
     Fault("ssh/stopped", "1", "sshd refuses connections; open ones stay", _YES),
     Fault("ssh/host_key", "changed", "new connections see another host key"),
@@ -215,8 +217,8 @@ def clear_fault(folder: Path, node: str, key: str) -> None:
 
 
 def clear_faults(folder: Path, node: str) -> None:
-    """Take all faults of ``node`` away."""
-    for key in faults_of(folder, node):
+    """Take all faults of ``node`` away; a whole folder that is missing comes back before what is in it is mended."""
+    for key in sorted(faults_of(folder, node), key=lambda key: key != "weights/missing"):
         clear_fault(folder, node, key)
 
 

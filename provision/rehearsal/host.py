@@ -306,12 +306,14 @@ def _names(node: Node) -> dict[str, Content]:
 
 
 def _security(node: Node) -> dict[str, Content]:
-    """SELinux, and the one firewall tool that only its own distribution has."""
+    """SELinux, the kernel's packet filters, and the one firewall tool that only its own distribution has."""
     mode = node.state.get("selinux", "Disabled")
     found: dict[str, Content] = {"etc/selinux/config": f"SELINUX={mode.lower()}\nSELINUXTYPE=targeted\n"}
     if mode != "Disabled":
         found["sys/fs/selinux/enforce"] = f"{int(mode == 'Enforcing')}"
+    found |= {"sys/module/nf_tables/initstate": "live\n", "proc/net/ip_tables_names": "filter\n"}
     if node.state.get("firewall") == "ufw":
+        found["etc/ufw/ufw.conf"] = "ENABLED=yes\nLOGLEVEL=low\n"
         found["usr/sbin/ufw"] = Executable(_UFW)
     return found
 

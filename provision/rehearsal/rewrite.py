@@ -74,12 +74,16 @@ def unmap(text: str, root: str) -> str:
 
 
 class LineMapper:
-    """Maps shell text that comes in arbitrary pieces, by complete lines. A line of base64 is content, not text."""
+    """Maps shell text that comes in arbitrary pieces, by complete lines. A line of base64 is content, not text.
 
-    __slots__ = ("_rest", "_root")
+    ``other``: a root that the text got on its way, and is taken out: a container's script came through its node.
+    """
 
-    def __init__(self, root: str) -> None:
+    __slots__ = ("_other", "_rest", "_root")
+
+    def __init__(self, root: str, other: str = "") -> None:
         self._root = root
+        self._other = other
         self._rest = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -95,7 +99,10 @@ class LineMapper:
     def _mapped(self, line: bytes) -> bytes:
         if (b"/" not in line and b"ulimit" not in line) or _ENCODED.match(line):
             return line
-        return rewrite(line.decode("utf-8", "surrogateescape"), self._root).encode("utf-8", "surrogateescape")
+        text = line.decode("utf-8", "surrogateescape")
+        if self._other:
+            text = unmap(text, self._other)
+        return rewrite(text, self._root, limits=not self._other).encode("utf-8", "surrogateescape")
 
 
 class Unmapper:

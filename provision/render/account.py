@@ -6,6 +6,7 @@ the worst of its outcomes decides. Findings that read the same on many nodes are
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from provision.render.lines import grouped, place
 
 WORST: tuple[CheckStatus, ...] = ("fail", "unknown", "warn", "waived", "pass", "skipped")
 """From what must be looked at to what needs no eye."""
+_FINDINGS = re.compile(r"\d+ findings: ")
 LEVELS = ("fail", "warn", "waived", "info", "off")
 
 
@@ -90,20 +92,23 @@ class Sameness:
 
 def entries(found: Iterable[Told], order: Sequence[str] = ()) -> list[Entry]:
     """Findings folded by node, failures first, then in the order of their codes."""
-    groups: dict[tuple[str, ...], list[Told]] = {}
+    groups: dict[_Key, list[Told]] = {}
     for finding in found:
         groups.setdefault(_same(finding), []).append(finding)
     made = [_entry(key, members, order) for key, members in groups.items()]
     return sorted(made, key=lambda entry: (LEVELS.index(entry.level), entry.code))
 
 
-def _same(finding: Told) -> tuple[str, ...]:
+_Key = tuple[str, str, str, str, str, str, str, str]
+
+
+def _same(finding: Told) -> _Key:
     level = "waived" if finding.waived else finding.level
     head = (level, finding.code, finding.check, finding.summary)
     return (*head, finding.expected, finding.remedy, finding.fix, finding.waived)
 
 
-def _entry(key: tuple[str, ...], members: Sequence[Told], order: Sequence[str]) -> Entry:
+def _entry(key: _Key, members: Sequence[Told], order: Sequence[str]) -> Entry:
     nodes = _sorted((member.node for member in members), order)
     seen = grouped((member.node, member.observed) for member in members if member.observed)
     return Entry(*key, nodes, tuple((text, _sorted(names, order)) for text, names in seen))
@@ -111,6 +116,11 @@ def _entry(key: tuple[str, ...], members: Sequence[Told], order: Sequence[str]) 
 
 def _sorted(nodes: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({node for node in nodes if node}, key=place(order)))
+
+
+def repeats(message: str, found: Iterable[Told]) -> bool:
+    """Whether the message of a task's end says only what its findings say already."""
+    return bool(_FINDINGS.match(message)) or message in {finding.summary for finding in found}
 
 
 def verdicts(outcomes: Iterable[CheckOutcome], order: Sequence[str] = ()) -> list[Verdict]:

@@ -27,14 +27,18 @@ from provision.render.lines import COLUMN, Line, count, figure, grouped, headlin
 
 PROGRAM = "qnext-provision"
 _GAP = 2
+_NAMES = 28
+"""Columns that the names of nodes may have beside a value."""
 
 
 def found(told: Iterable[Told], order: Sequence[str], *, verbose: int = 0, explain: bool = False) -> Iterator[Line]:
     """Findings, failures first, each with what was seen, what was expected, and what to do. ``explain`` says where to
     read more; ``verbose`` shows what is only for information too."""
-    for entry in entries(told, order):
-        if entry.level in ("fail", "warn", "waived") or verbose:
-            yield from _entry(entry, order, explain=explain)
+    shown = [entry for entry in entries(told, order) if entry.level in ("fail", "warn", "waived") or verbose]
+    for number, entry in enumerate(shown):
+        again = shown[number + 1 : number + 2]
+        last = not again or (again[0].code, again[0].level) != (entry.code, entry.level)
+        yield from _entry(entry, order, explain=explain and last)
 
 
 def _entry(entry: Entry, order: Sequence[str], *, explain: bool) -> Iterator[Line]:
@@ -76,9 +80,7 @@ def counted(outcomes: Sequence[CheckOutcome], kind: str = "note") -> Line:
     return Line(kind, f"{'checks':<{COLUMN}}{len(made)}{over}: {in_words(tally(v.status for v in made))}")
 
 
-def account(
-    outcomes: Sequence[CheckOutcome], order: Sequence[str], *, width: int, verbose: int = 0
-) -> Iterator[Line]:
+def account(outcomes: Sequence[CheckOutcome], order: Sequence[str], *, width: int, verbose: int = 0) -> Iterator[Line]:
     """All but the findings: what passed and what could not be judged, what differs, maps, figures."""
     made = verdicts(outcomes, order)
     yield from _unjudged(made, "unknown", order)
@@ -145,10 +147,14 @@ def _difference(row: Sameness, order: Sequence[str], width: int) -> Iterator[Lin
     about = "" if row.row.majority else ": no value that most nodes have"
     yield Line(kind, f"  {row.effect:<{COLUMN - 2}}{row.code} {row.row.subject}{about}")
     values = [(text, where(nodes, order), bool(row.odd.intersection(nodes))) for text, nodes in row.row.values]
-    longest = min(max(len(text) for text, _, _ in values), max(width // 2 - COLUMN, _GAP))
+    longest = min(max(len(text) for text, _, _ in values), max(width - COLUMN - _NAMES, _GAP))
     for text, names, odd in values:
         mark = ">" if odd and row.row.majority is not None else " "
-        yield Line(kind if mark == ">" else "detail", f"{mark:>{COLUMN}} {text:<{longest}}  {names}")
+        tone, line = (kind if mark == ">" else "detail"), f"{mark:>{COLUMN}} {text:<{longest}}  {names}"
+        if len(line) <= width:
+            yield Line(tone, line)
+        else:
+            yield from (Line(tone, f"{mark:>{COLUMN}} {text}"), Line(tone, f"{'':>{COLUMN}}   {names}"))
 
 
 # ---- figures

@@ -90,9 +90,14 @@ def shade(cell: Cell, low: float, high: float) -> str:
     """The colour of a cell: its state, and for one that is well how warm it is among the others."""
     if cell.state != "ok":
         return cell.state
-    if cell.value is None or high < low * _UNEVEN or high <= low:
+    if cell.value is None or not uneven(low, high):
         return "heat0"
     return f"heat{min(int((cell.value - low) / (high - low) * SHADES), SHADES - 1)}"
+
+
+def uneven(low: float, high: float) -> bool:
+    """Whether figures in this range are worth shades."""
+    return high > low and high >= low * _UNEVEN
 
 
 def bounds(matrix: Matrix) -> tuple[float, float]:
@@ -131,8 +136,9 @@ def _marked(lines: Sequence[Sequence[Cell]], across: Sequence[Sequence[Cell]]) -
 
 
 def _dead(cells: Sequence[Cell]) -> bool:
+    """Whether none of several cells is well: of one alone no line speaks."""
     others = [cell for cell in cells if cell.state != "self"]
-    return bool(others) and all(_ill(cell) for cell in others)
+    return len(others) > 1 and all(_ill(cell) for cell in others)
 
 
 def _ill(cell: Cell) -> bool:
@@ -217,7 +223,7 @@ def _fitting(name: str, width: int) -> str:
 def _column_names(columns: Sequence[str], width: int) -> Iterator[Line]:
     line = f"{_INDENT}columns"
     for number, name in enumerate(columns, 1):
-        piece = f"  {number} {name}"
+        piece = f"  {number} {_fitting(name, width - 10)}"
         if len(line) + len(piece) > width and line.strip():
             yield Line("note", line)
             line = _INDENT
@@ -228,7 +234,7 @@ def _column_names(columns: Sequence[str], width: int) -> Iterator[Line]:
 def _legend(matrix: Matrix, width: int) -> Iterator[Line]:
     """What the marks mean, each in the colour that it has in the map."""
     states = {cell.state for row in matrix.cells for cell in row}
-    pieces = [(f" {MARKS[state]} {WORDS[state]}  ", state) for state in MARKS if state in states]
+    pieces: list[tuple[str, str]] = [(f" {MARKS[state]} {WORDS[state]}  ", state) for state in MARKS if state in states]
     if _values(matrix) and matrix.unit:
         pieces.append((f" figures: {matrix.unit}", ""))
     text, spans = _INDENT, list[tuple[int, int, str]]()

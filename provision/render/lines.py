@@ -57,16 +57,25 @@ def quoted(text: str) -> Iterator[Line]:
 def wrapped(line: Line, width: int) -> Iterator[Line]:
     """The line in pieces of ``width``, later ones below the first one's text. Words (paths, images) are never cut."""
     if len(line.text) <= width or line.kind in KEPT:
-        yield line
+        yield from _beside(line, width) if line.kind == "command" else [line]
         return
     lead = _LEAD.match(line.text)
     hang = " " * (len(lead.group()) if lead else 0)
-    if len(hang) > width - _LEAST:
+    if len(hang) > width - max(_LEAST, *(len(word) for word in line.text.split())):
         hang = "  "
     pieces = textwrap.wrap(
         line.text, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
     yield from (replace(line, text=piece, spans=()) for piece in pieces)
+
+
+def _beside(line: Line, width: int) -> Iterator[Line]:
+    """A command, which must be copied whole, on a line of its own where it doesn't fit beside its name."""
+    name, gap, command = line.text.strip().partition("  ")
+    if len(line.text) <= width or not gap:
+        yield line
+        return
+    yield from (replace(line, text=f"{name:>{INNER - 2}}"), replace(line, text=f"  {command.strip()}"))
 
 
 def where(nodes: Iterable[str], order: Sequence[str]) -> str:

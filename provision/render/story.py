@@ -30,6 +30,7 @@ from provision.events import (
 )
 from provision.findings import CheckOutcome
 from provision.render import checked
+from provision.render.account import repeats
 from provision.render.fold import fold
 from provision.render.lines import (
     COLUMN,
@@ -37,7 +38,6 @@ from provision.render.lines import (
     count,
     duration,
     grouped,
-    headline,
     one_line,
     pair,
     quoted,
@@ -271,7 +271,7 @@ def _failed_actions(task: _Open) -> Iterator[Line]:
 
 def _result(event: TaskEnded, task: _Open) -> tuple[str, str, str]:
     """Status, message and hint of a task's end; what a finding above it tells is not told again."""
-    if task.checked and event.message in {finding.summary for finding in task.found}:
+    if task.checked and repeats(event.message, task.found):
         return event.status, "", ""
     return event.status, event.message, event.hint
 

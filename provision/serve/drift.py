@@ -6,6 +6,7 @@ from provision.facts.docker import Container, Containers, Image
 from provision.node import Cluster, Node
 from provision.serve import launch
 from provision.serve.launch import Launch
+from provision.serve.render import TRIAL
 
 
 def differences(cluster: Cluster) -> tuple[str, ...]:
@@ -13,7 +14,8 @@ def differences(cluster: Cluster) -> tuple[str, ...]:
     planned = launch.observed(cluster)
     reasons = []
     for node in cluster.nodes:
-        containers = node.get(Containers(node.settings.cluster)).containers
+        found = node.get(Containers(node.settings.cluster)).containers
+        containers = [container for container in found if not container.process.startswith(TRIAL)]
         there = {c.process for c in containers}
         declared = planned.scripts_of(node.name)
         reasons += [f"{s.process} on {node.name} is missing" for s in declared if s.process not in there]

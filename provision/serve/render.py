@@ -23,6 +23,9 @@ TEMPLATE = "launch/process.sh.j2"
 HANDSHAKE_MINUTES = 5
 """How long a data-parallel worker waits for the head; fixed in vLLM [vllm v1/engine/core.py]."""
 
+TRIAL = "check-"
+"""How the process names of trials begin: they are no servers."""
+
 _DIGEST_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)[0-9a-f]{16}( \\)$")
 _BLANK_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)( \\)$")
 

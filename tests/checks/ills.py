@@ -7,19 +7,28 @@ from typing import Any
 
 from provision.accel.ascend.npu_smi import NpuProcess
 from provision.facts.davinci import DavinciValue
-from provision.facts.disk import DiskValue, Folder
 from provision.facts.docker import ContainersValue, DockerValue, ImageValue
 from provision.facts.driver import SOURCES, DriverValue, MountSource, MountSourcesValue
 from provision.facts.hccn import HccnValue
 from provision.facts.network import Interface, Listener
 from provision.facts.npu_smi import Holder, NpuSmiMappingValue, NpuSmiValue
 
-from .world import GIB, IMAGE, FakeNode, foreign, ours
+from .world import GIB, IMAGE, FakeNode, disk, foreign, ours
 
 
 def dies(node: FakeNode, *numbers: int, **changes: Any) -> None:
     table = node.facts["npu-smi"].dies
     node.alter("npu-smi", dies=tuple(replace(d, **changes) if d.device in numbers else d for d in table))
+
+
+def details(node: FakeNode, *numbers: int, **changes: Any) -> None:
+    dies = node.facts["npu-detail"].dies
+    node.alter("npu-detail", dies=tuple(replace(d, **changes) if d.device in numbers else d for d in dies))
+
+
+def fell_off_the_bus(node: FakeNode, *numbers: int) -> None:
+    bus = node.facts["pci"].devices
+    node.alter("pci", devices=tuple(device for number, device in enumerate(bus) if number not in numbers))
 
 
 def links(node: FakeNode, *numbers: int, **changes: Any) -> None:
@@ -49,6 +58,10 @@ def no_npu_smi(node: FakeNode) -> None:
     }
 
 
+def a_die_lost_its_rows(node: FakeNode) -> None:
+    node.alter("npu-smi", dies=node.facts["npu-smi"].dies[:15])
+
+
 def npu_smi_hangs(node: FakeNode) -> None:
     hangs = ("npu-smi hangs: no answer within 30 s",)
     node.facts["npu-smi"] = NpuSmiValue("/usr/local/bin/npu-smi", problems=hangs)
@@ -72,10 +85,10 @@ def a_card_left_the_table(node: FakeNode) -> None:
     node.alter("npu-smi-mapping", chips=node.facts["npu-smi-mapping"].chips[:14])
 
 
-def busy(node: FakeNode, *, container: str = "", holder: bool = True) -> None:
-    """A process on dies 0 and 1, in a container or not."""
+def busy(node: FakeNode, *, container: str = "", holder: bool = True, **more: Any) -> None:
+    """A process on dies 0 and 1, in a container or not; ``more`` of its holder."""
     rows = tuple(NpuProcess(0, chip, 4242, "python3.1", 59000) for chip in (0, 1))
-    holders = (Holder(4242, "root", "python3 train.py", container),) if holder else ()
+    holders = (Holder(4242, "root", "python3 train.py", container, **more),) if holder else ()
     node.alter("npu-smi", processes=rows, holders=holders)
     dies(node, 0, 1, hbm_used_mb=62000)
 
@@ -134,5 +147,4 @@ def docker_denied(node: FakeNode) -> None:
 
 
 def state_disk(node: FakeNode, **changes: Any) -> None:
-    folder = Folder("/var/lib/qnext", True, "/", "/dev/sda1", "/", 500 * GIB, 200 * GIB)
-    node.facts["disk"] = DiskValue((replace(folder, **changes),))
+    node.facts["disk"] = disk(node.settings, **changes)

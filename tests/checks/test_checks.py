@@ -10,8 +10,11 @@ import pytest
 
 from provision import clock
 from provision.accel.ascend.driver import DriverVersion, FirmwareVersion
+from provision.accel.ascend.kernel_log import KernelLine
+from provision.accel.ascend.npu_smi_sections import ChipEcc, NpuBoard
 from provision.checks import runner
 from provision.checks.support import span
+from provision.facts.kernel_log import OomKill
 from provision.facts.model import Shard
 from provision.facts.network import Address, Interface, Listener
 from provision.facts.processes import ProcessesValue, ServerProcess
@@ -23,10 +26,13 @@ from provision.inventory.model import Serve
 from .ills import (
     a_card_is_dead,
     a_card_left_the_table,
+    a_die_lost_its_rows,
     busy,
+    details,
     dies,
     docker_denied,
     exporter,
+    fell_off_the_bus,
     foreign_container,
     links,
     network,
@@ -56,6 +62,13 @@ WHOLE_A3 = settings(serve=Serve(topology="data-parallel", data_parallel_size=4, 
 A2 = settings("atlas-800-a2")
 CPU = settings("cpu")
 ETH = Interface("eth0", "up", addresses=(Address("10.0.0.1", 24),))
+
+
+def kernel_line(minutes: float, message: str = "", device: int = 3) -> KernelLine:
+    """An error of a driver, so many minutes before the node's clock."""
+    said = message or f"heart beat lost (id={minutes})"
+    return KernelLine(said, said, "devdrv", device=device, seconds=864000.0 - minutes * 60)
+
 
 CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "not root": (
@@ -109,6 +122,11 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
         a_card_left_the_table,
         ["warn N05 npu-smi and /dev disagree about davinci 14-15"],
     ),
+    "a device node alone is gone": (
+        WHOLE_A3,
+        lambda n: n.alter("davinci", devices=(*range(7), *range(8, 16))),
+        ["fail N05 davinci 7 missing: 15 of 16 NPU devices are there, and on the PCI bus at 0000:8f:00.0 without its"],
+    ),
     "no device nodes": (
         A3,
         lambda n: n.alter("davinci", devices=(), davinci_manager=False),
@@ -134,12 +152,172 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
         lambda n: dies(n, *range(8), name="910B4"),
         ["fail X01 the nodes' NPUs differ: 8 x 910B4 on atlas-1; 8 x 910B3 on atlas-2"],
     ),
-    "an alarm": (A3, lambda n: dies(n, 3, health="Alarm"), ["fail N07 davinci 3: health is Alarm"]),
+    "an alarm": (A3, lambda n: dies(n, 3, health="Alarm"), ["fail N07 davinci 3 (NPU 1 chip 1): health is Alarm"]),
     "health unknown on two": (
         A3,
-        lambda n: dies(n, 4, 5, health=None),
-        ["fail N07 davinci 4-5: health is not told by npu-smi"],
+        lambda n: (dies(n, 4, 5, health=None), details(n, 4, 5, health=None)),
+        ["fail N07 davinci 4-5 (NPU 2): health is not told by npu-smi"],
     ),
+    "health left out of the table, told when asked alone": (
+        A3,
+        lambda n: dies(n, 4, health=None),
+        ["warn N07 davinci 4 (NPU 2 chip 0): health is not told by npu-smi info; asked for it alone it says OK"],
+    ),
+    "an alarm with its codes": (
+        A3,
+        lambda n: (
+            dies(n, 3, health="Alarm"),
+            details(n, 3, health="Alarm", codes=("A4025021", "8C03A000"), information=("heart beat lost",)),
+        ),
+        [
+            "fail N07 davinci 3 (NPU 1 chip 1): health is Alarm, error codes A4025021 8C03A000 (heart beat lost)",
+        ],
+    ),
+    "hot dies": (
+        A3,
+        lambda n: (dies(n, 4, temp_c=91), dies(n, 5, temp_c=88)),
+        ["warn N07 davinci 4-5 (NPU 2): 91 degrees Celsius at most"],
+    ),
+    "heat that is borne": (
+        settings(checks={"npu_health": {"hot": 95}}),
+        lambda n: dies(n, 4, temp_c=91),
+        [],
+    ),
+    "memory errors": (
+        A3,
+        lambda n: details(n, 2, 3, ecc=ChipEcc(hbm_double=2, hbm_double_isolated=4)),
+        [
+            "warn N34 davinci 2-3 (NPU 1): 2 uncorrected (double-bit) memory errors each",
+            "warn N34 davinci 2-3 (NPU 1): 4 memory pages taken out of use",
+        ],
+    ),
+    "memory errors that are borne": (
+        settings(checks={"N34": {"uncorrected": 2, "isolated": 4}}),
+        lambda n: details(n, 2, 3, ecc=ChipEcc(hbm_double=2, hbm_double_isolated=4)),
+        [],
+    ),
+    "memory errors that were corrected": (A3, lambda n: details(n, 2, ecc=ChipEcc(hbm_single=900)), []),
+    "memory errors of a die that is not used": (
+        settings(devices=tuple(range(8))),
+        lambda n: details(n, 12, ecc=ChipEcc(hbm_double=2)),
+        [],
+    ),
+    "a code behind good health": (
+        A3,
+        lambda n: details(n, 9, codes=("80E01801",)),
+        ["warn N34 davinci 9 (NPU 4 chip 1): health is OK, error code 80E01801"],
+    ),
+    "an alarm since the table was read": (
+        A3,
+        lambda n: details(n, 9, health="Critical", codes=("80E01801",)),
+        ["fail N34 davinci 9 (NPU 4 chip 1): health is Critical, error code 80E01801"],
+    ),
+    "a faulty chip": (
+        A3,
+        lambda n: n.alter(
+            "npu-detail", boards=(NpuBoard(7, chip_faults=1),), problems=("-t board -i 7: 1 faulty chips",)
+        ),
+        ["warn N34 davinci 14-15 (NPU 7): the card counts 1 faulty chips"],
+    ),
+    "one query hangs, and others tell": (
+        A3,
+        lambda n: (
+            details(n, 0, ecc=ChipEcc(hbm_double=1)),
+            n.alter(
+                "npu-detail", problems=("-t ecc -i 3: npu-smi hangs: no answer within 10 s", "2 calls were not made")
+            ),
+        ),
+        [
+            "warn N34 davinci 0 (NPU 0 chip 0): 1 uncorrected",
+            "fail N34 the probe npu-detail: npu-smi info -t ecc -i 3: npu-smi hangs",
+        ],
+    ),
+    "a query that was refused": (
+        A3,
+        lambda n: n.alter("npu-detail", problems=("-t ecc -i 3: npu-smi ended with exit status 1",)),
+        ["warn N34 npu-smi told less than asked: -t ecc -i 3: npu-smi ended with exit status 1"],
+    ),
+    "a die lost its rows": (
+        WHOLE_A3,
+        a_die_lost_its_rows,
+        ["fail N05 davinci 15 (NPU 7 chip 1): not in the table of npu-smi info"],
+    ),
+    "a die that the layout does without lost its rows": (
+        A3,
+        a_die_lost_its_rows,
+        ["warn N05 davinci 15 (NPU 7 chip 1): not in the table of npu-smi info"],
+    ),
+    "a row that nobody understands": (
+        A3,
+        lambda n: n.alter("npu-smi", problems=("not understood: '| 3 |'", "NPU 3: its health could not be read")),
+        ["warn N04 /usr/local/bin/npu-smi info could not be read in full: not understood: '| 3 |'"],
+    ),
+    "a card off the bus": (
+        A3,
+        lambda n: fell_off_the_bus(n, 14, 15),
+        ["fail N33 davinci 14-15 (NPU 7): fell off the PCI bus, its device node is still there"],
+    ),
+    "a card off the bus and its devices gone": (
+        WHOLE_A3,
+        lambda n: (a_card_is_dead(n), fell_off_the_bus(n, 14, 15)),
+        ["fail N05 davinci 14-15 missing: 14 of 16 NPU devices are there, nor on the PCI bus"],
+    ),
+    "a card off the bus that is not used": (
+        settings(devices=tuple(range(8))),
+        lambda n: fell_off_the_bus(n, 14, 15),
+        [],
+    ),
+    "a card without its driver": (
+        settings(devices=tuple(range(8))),
+        a_card_is_dead,
+        ["warn N33 2 NPUs on the PCI bus have no device node: 0000:9d:00.0, 0000:9f:00.0"],
+    ),
+    "a bus that cannot be looked at": (A3, lambda n: n.alter("pci", source=None, devices=()), []),
+    "a bus with other addresses, whole": (
+        A3,
+        lambda n: dies(n, *range(16), bus_id=None),
+        [],
+    ),
+    "a bus with other addresses, and fewer": (
+        A3,
+        lambda n: (dies(n, *range(16), bus_id=None), fell_off_the_bus(n, 3)),
+        ["fail N33 the PCI bus shows 15 NPUs, /dev has 16: 1 fell off"],
+    ),
+    "errors in the kernel's log": (
+        A3,
+        lambda n: n.alter("kernel-log", errors=(kernel_line(90), kernel_line(30), kernel_line(3, "link down", 7))),
+        [
+            "warn N32 the NPU driver of device 7 reported an error (3 min ago): link down",
+            "warn N32 the NPU driver of device 3 reported an error (2 times, last 30 min ago): heart beat lost (id=30)",
+        ],
+    ),
+    "old errors in the kernel's log": (
+        A3,
+        lambda n: n.alter("kernel-log", errors=(kernel_line(25 * 60),), kills=(OomKill(9, "python3", seconds=5.0),)),
+        [],
+    ),
+    "old errors that are wanted": (
+        settings(checks={"kernel_log": {"hours": 0}}),
+        lambda n: n.alter("kernel-log", errors=(kernel_line(25 * 60),)),
+        ["warn N32 the NPU driver of device 3 reported an error (25 h ago): heart beat lost"],
+    ),
+    "many kinds of errors": (
+        A3,
+        lambda n: n.alter("kernel-log", errors=tuple(kernel_line(m, "x" * m + " failed") for m in range(1, 9))),
+        [
+            *["warn N32 the NPU driver of device 3"] * 5,
+            "warn N32 the NPU driver reported 3 more kinds of errors: xxxxxx f",
+        ],
+    ),
+    "a server ended for lack of memory": (
+        CPU,
+        lambda n: n.alter(
+            "kernel-log",
+            kills=(OomKill(7, "mysqld", time="Nov 24 11:00:00"), OomKill(8, "VLLM::Worker_TP", time="Nov 24 11:00:00")),
+        ),
+        ["warn N32 the kernel ended VLLM::Worker_TP (8) for lack of main memory, last 60 min ago"],
+    ),
+    "a log that may not be read": (A3, lambda n: n.alter("kernel-log", source=None, problems=("dmesg: no",)), []),
     "an alarm on a die that is not used": (
         settings(devices=tuple(range(8))),
         lambda n: dies(n, 12, health="Alarm"),
@@ -154,18 +332,27 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "a foreign process": (
         A3,
         busy,
-        ["fail N09 process 4242 (python3 train.py) of root uses davinci 0-1, 59000 MB on the first"],
+        ["fail N09 process 4242 (python3 train.py) of root uses davinci 0-1 (NPU 0), 59000 MB on each"],
     ),
-    "a foreign container and its process": (A3, foreign_container, ["fail N09 container other has davinci 0-1"]),
+    "a foreign container and its process": (
+        A3,
+        foreign_container,
+        ["fail N09 container other has davinci 0-1 (NPU 0)"],
+    ),
+    "a process table that is cut off": (
+        A3,
+        lambda n: n.alter("npu-smi", problems=("the process table is cut off: who uses the NPUs is unknown",)),
+        ["warn N09 npu-smi does not tell all processes: the process table is cut off"],
+    ),
     "a monitor that is privileged": (A3, exporter, []),
     "memory that nobody explains": (
         A3,
         lambda n: dies(n, 6, 7, hbm_used_mb=10568),
-        ["fail N09 davinci 6-7: memory is in use and no process is shown"],
+        ["fail N09 davinci 6-7 (NPU 3): memory is in use and no process is shown"],
     ),
     "our own server": (A3, our_server, []),
     "our own server, its pids unseen": (A3, our_server_unseen, []),
-    "our server ended, memory stays": (A3, our_server_ended, ["fail N09 davinci 0-15: memory is in use"]),
+    "our server ended, memory stays": (A3, our_server_ended, ["fail N09 davinci 0-15 (NPU 0-7): memory is in use"]),
     "driver file missing": (
         A3,
         lambda n: n.alter("driver", driver=None),
@@ -317,7 +504,7 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
         lambda n: n.facts.update(
             {"processes": ProcessesValue((ServerProcess(9, args="vllm serve m"), ServerProcess(8, container="c" * 64)))}
         ),
-        ["warn N21 1 server processes run outside of containers: 9 vllm serve m"],
+        ["warn N21 1 server process runs outside of containers: 9 vllm serve m"],
     ),
     "a proxy for containers": (
         CPU,
@@ -339,7 +526,7 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "an older Docker": (
         CPU,
         lambda n: n.alter("docker", server_version="20.10.24"),
-        ["warn X13 Docker's version differs"],
+        ["warn X13 Docker is not the same everywhere"],
     ),
 }
 
@@ -403,7 +590,8 @@ def test_workers_need_no_fixed_port() -> None:
     assert findings(two) == []
 
 
-def test_clocks_are_read_again_only_where_they_seem_to_differ() -> None:
+def test_clocks_are_read_again_only_where_they_seem_to_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: 1_790_000_000.0)
     two = pair()
     findings(two)
     assert [node.observed for node in two.nodes] == [0, 0]
@@ -417,6 +605,7 @@ def test_clocks_are_read_again_only_where_they_seem_to_differ() -> None:
 def test_clocks_that_really_differ_are_told(monkeypatch: pytest.MonkeyPatch, here: float, odd: str) -> None:
     monkeypatch.setattr(clock, "now", lambda: here)
     two = pair()
+    two.nodes[0].facts["clock"] = ClockValue(epoch=1_790_000_000.0)
     two.nodes[1].facts["clock"] = ClockValue(epoch=1_790_000_300.0)
     (finding,) = findings(two)
     assert (finding.code, finding.level, finding.node) == ("X08", "warn", odd)
@@ -446,4 +635,4 @@ def test_devices_to_go_on_with_are_whole_modules() -> None:
     assert "qnext.devices: [0, 1, 4, 5, 6," in finding.remedy
     dies(node, 7, health="Alarm")
     (ill,) = (f for f in findings(cluster(node)) if f.code == "N07")
-    assert "leave 6-7 out of qnext.devices" in ill.remedy
+    assert "to go without: qnext.devices: [0, 1, 4, 5, 8, 9," in ill.remedy

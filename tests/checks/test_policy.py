@@ -100,3 +100,11 @@ def test_only_and_skip_go_by_name_and_code_and_deep_ones_are_asked_for() -> None
     assert [Choice(only=("t02",)).wants(spec) for spec in (SPEC, deep)] == [False, True]
     assert [Choice(skip=("T01",), deep=True).wants(spec) for spec in (SPEC, deep)] == [False, True]
     assert known_word("ROOM") == "room"
+
+
+def test_a_quick_run_leaves_out_the_thorough_ones_unless_named() -> None:
+    thorough = replace(SPEC, thorough=True)
+    assert [Choice(quick=quick).wants(thorough) for quick in (False, True)] == [True, False]
+    assert Choice(quick=True).wants(SPEC)
+    assert Choice(only=("T01",), quick=True).wants(thorough)
+    assert not Choice(only=("T01",), skip=("room",)).wants(thorough)

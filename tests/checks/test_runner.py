@@ -10,6 +10,7 @@ import pytest
 from provision import registry
 from provision.checks import runner
 from provision.checks.base import CheckSpec, Finding
+from provision.checks.policy import Choice
 from provision.checks.support import CannotTell, Skip
 from provision.errors import ConfigError, ConnectionLost, SudoRefused, Unknown
 from provision.serve import lint
@@ -157,6 +158,14 @@ def test_facts_are_asked_for_once_and_only_where_a_check_needs_them() -> None:
     assert not on_cpu & {"npu-smi", "npu-smi-mapping", "davinci", "hccn", "driver", "mount-sources"}
     without = {fact.name for fact in runner.required_facts(world.settings("cpu", checks={"leftovers": "off"}))}
     assert on_cpu - without == {"processes"}
+
+
+def test_a_quick_run_asks_nothing_of_thorough_checks() -> None:
+    whole, quick = (
+        {fact.name for fact in runner.required_facts(world.settings(), Choice(quick=quick))} for quick in (False, True)
+    )
+    assert {"npu-detail", "kernel-log"} <= whole - quick
+    assert {"npu-smi", "pci", "docker"} <= quick
 
 
 def test_checks_look_at_no_fact_that_they_did_not_ask_for() -> None:

@@ -59,3 +59,34 @@ def test_one_that_fails_is_told_and_the_others_are_taken_back(tmp_path: Path) ->
 def test_without_a_record_nothing_happens(tmp_path: Path) -> None:
     done = sh(undo.undo_all(world.settings("cpu", state_dir=str(tmp_path))))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in of /proc/sys with one parameter, and no sysctl in PATH."""
+    monkeypatch.setattr(undo, "PROC", str(tmp_path / "sys"))
+    (tmp_path / "sys/vm").mkdir(parents=True)
+    (tmp_path / "sys/vm/swappiness").write_text("60\n")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "cat", "mkdir", "mv", "printf", "echo"):
+        (programs / name).symlink_to(f"/bin/{name}")
+    monkeypatch.setenv("PATH", str(programs))
+    return tmp_path / "sys/vm/swappiness"
+
+
+@pytest.mark.parametrize(
+    ("since", "old", "after"), [("", "60", "60"), ("", "", ""), ("30", "60", "30")], ids=["put back", "empty", "theirs"]
+)
+def test_a_kernel_parameter_is_put_back_unless_somebody_set_it_since(
+    kernel: Path, tmp_path: Path, since: str, old: str, after: str
+) -> None:
+    own = world.settings("cpu", state_dir=str(tmp_path / "state"))
+    done = sh(undo.kernel_setting(own, "vm.swappiness", old=old, new="0").script)
+    assert (done.returncode, done.stderr, kernel.read_text()) == (0, "", "0\n")
+    if since:
+        kernel.write_text(f"{since}\n")
+
+    assert sh(undo.undo_all(own)).returncode == 0
+
+    assert kernel.read_text() == f"{after}\n"

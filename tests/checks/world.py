@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from provision import clock
 from provision.accel.ascend.driver import AscendInstall, DriverVersion, FirmwareVersion
 from provision.accel.ascend.npu_smi import Die, MappedChip
+from provision.accel.ascend.npu_smi_sections import ChipEcc
+from provision.accel.ascend.pci import PciDevice
 from provision.actions import JobProgress
 from provision.errors import ProvisionError
 from provision.facts.base import Fact
 from provision.facts.cann import CannValue
+from provision.facts.clusters import ClustersValue
 from provision.facts.davinci import DavinciValue
 from provision.facts.disk import DiskValue, Folder
 from provision.facts.docker import Container, ContainersValue, DockerValue, ImageValue
 from provision.facts.driver import SOURCES, DriverValue, MountSource, MountSourcesValue
+from provision.facts.files import ListingValue
+from provision.facts.firewall import FirewallValue, Rules
 from provision.facts.hccn import HccnDevice, HccnValue
+from provision.facts.kernel_log import KernelLogValue
+from provision.facts.limits import UNLIMITED, Limit, LimitsValue, Rlimits
+from provision.facts.logs import LogTailsValue
 from provision.facts.model import ModelConfig, ModelFolderValue, Shard
 from provision.facts.network import Address, Interface, Listener, NetworkValue, PortsValue
+from provision.facts.npu_detail import DieDetail, NpuDetailValue
 from provision.facts.npu_smi import NpuSmiMappingValue, NpuSmiValue
+from provision.facts.pci import PciValue
 from provision.facts.processes import ProcessesValue
 from provision.facts.proxy import ProxyValue
-from provision.facts.system import ClockValue, IdentityValue, MemoryValue, OsValue
+from provision.facts.services import ServicesValue
+from provision.facts.shm import SharedMemoryValue
+from provision.facts.sysctl import SysctlValue
+from provision.facts.system import ClockValue, CpuValue, IdentityValue, MemoryValue, OsValue
+from provision.facts.timesync import TimeSyncValue
+from provision.facts.tuning import TuningValue
 from provision.http import Response
 from provision.inventory.model import Connection, Hardware, Host, Install, Inventory, Model, Serve, Settings
 from provision.results import Result
+from provision.serve import launch
 
 GIB = 1024**3
 MODEL = "/data/weights/Qwen3-Next"
@@ -56,9 +74,20 @@ class Server:
     """What listens on a node's port."""
 
     answer: Response = field(default_factory=lambda: Response(0, error="nothing listens on 127.0.0.1:1"))
+    pages: dict[str, Response] = field(default_factory=dict)
+    chunks: tuple[str, ...] = ()
+    token: str = ""
 
     def get(self, path: str, *, timeout: float = 10.0, token: str = "") -> Response:
-        return self.answer
+        locked = self.token and path.startswith("/v1") and token != self.token
+        return Response(401) if locked else self.pages.get(path, self.answer)
+
+    def post(self, path: str, payload: Any, *, timeout: float = 120.0, token: str = "") -> Response:
+        known = payload["model"] in self.pages["/v1/models"].text()
+        return self.pages[path] if known else Response(404, b'{"error": {"message": "no such model"}}')
+
+    def stream(self, path: str, payload: Any, *, timeout: float = 120.0, token: str = "") -> Iterator[str]:
+        return iter(self.chunks)
 
 
 @dataclass
@@ -127,6 +156,42 @@ def pair(own: Settings | None = None) -> Any:
     return cluster(healthy(0, own), healthy(1, own))
 
 
+def launched(own: Settings | None = None) -> Any:
+    """Two healthy nodes whose servers run."""
+    two = pair(own)
+    plan = launch.observed(two).plan
+    for process, node in zip(plan.processes, two.nodes, strict=True):
+        own_container = ours(process=process.name, rank=process.rank, devices=process.devices)
+        node.facts["containers"] = ContainersValue((own_container,), reachable=True)
+        node.facts["log-tails"] = LogTailsValue({process.name: "INFO 11-24 06:00:00 [core.py:1] fine\n"})
+    two.nodes[0].server = serving(plan.served_name, plan.engines)
+    return two
+
+
+def serving(name: str, engines: int = 1, *, drafted: int = 100, accepted: int = 80) -> Server:
+    """A server that answers everything rightly."""
+    reply = {"choices": [{"message": {"content": "I am Qwen."}}], "usage": {"completion_tokens": 4}}
+    metrics = "".join(
+        f'vllm:generation_tokens_total{{engine="{n}"}} 64\nvllm:spec_decode_num_draft_tokens_total{{engine="{n}"}} '
+        f'{drafted}\nvllm:spec_decode_num_accepted_tokens_total{{engine="{n}"}} {accepted}\n'
+        for n in range(engines)
+    )
+    pages = {
+        "/health": Response(200),
+        "/v1/models": Response(200, json.dumps({"data": [{"id": name}]}).encode()),
+        "/metrics": Response(200, metrics.encode()),
+        "/v1/chat/completions": Response(200, json.dumps(reply).encode()),
+    }
+    return Server(Response(404), pages, (json.dumps({"choices": [{"delta": {"content": "Hi"}}]}), "[DONE]"))
+
+
+def with_image(two: Any) -> Any:
+    """The same nodes, the image on each."""
+    for node in two.nodes:
+        node.alter("image", present=True, id="sha256:1")
+    return two
+
+
 def healthy(index: int = 0, own: Settings | None = None) -> FakeNode:
     """A node on which nothing is wrong: an Atlas of the settings' family, or a machine without NPUs."""
     own = own or settings()
@@ -135,18 +200,52 @@ def healthy(index: int = 0, own: Settings | None = None) -> FakeNode:
         "identity": IdentityValue(uid=0, user="root", root=True),
         "os": OsValue(id="openeuler", arch="aarch64", hostname=f"atlas-{index + 1}"),
         "memory": MemoryValue(total=1024 * GIB, available=900 * GIB),
-        "clock": ClockValue(epoch=1_790_000_000.0 + index * 0.2),
+        "cpu": CpuValue(192, "TaiShan v120"),
+        "log-tails": LogTailsValue(),
+        "clock": ClockValue(epoch=clock.now() + index * 0.2),
         "docker": _docker(),
         "containers": ContainersValue(reachable=True),
         "image": ImageValue(own.install.image, present=False),
-        "disk": DiskValue((Folder(own.state_dir, True, "/", "/dev/sda1", "/", 500 * GIB, 200 * GIB),)),
+        "disk": disk(own),
         "network": _network(index, address),
         "ports": PortsValue((Listener("0.0.0.0", 22, 1, "sshd"),)),
         "model-folder": model(),
         "processes": ProcessesValue(),
+        "shared-memory": SharedMemoryValue(),
+        "listing": ListingValue("/var/lib/qnext/qnext/launch"),
+        "clusters": ClustersValue(),
         "proxy": ProxyValue(),
+        "kernel-log": KernelLogValue("dmesg", now="2026-11-24T12:00:00", uptime=864000.0),
+        **_system(),
     }
     return FakeNode(index, own, facts | (_npus(own) if own.hardware != "cpu" else {}))
+
+
+def disk(own: Settings, **changes: Any) -> DiskValue:
+    """All that is looked at lies on one file system; ``changes`` are of the state folder."""
+    folder = Folder(own.state_dir, True, "/", "/dev/sda1", "/", 500 * GIB, 200 * GIB, 32_000_000, 31_000_000)
+    others = (own.model.path, "/var/lib/docker", "/tmp")
+    return DiskValue((replace(folder, **changes), *(replace(folder, path=path) for path in others)))
+
+
+def _system() -> dict[str, Any]:
+    """An operating system that is tuned and closes nothing."""
+    kernel = {
+        "kernel.numa_balancing": "0",
+        "net.ipv4.ip_local_port_range": "32768 60999",
+        "net.ipv4.ip_local_reserved_ports": "60000-60031",
+        "vm.max_map_count": "655360",
+        "vm.swappiness": "0",
+    }
+    files, memory = Limit(1048576, 1048576), Limit(UNLIMITED, UNLIMITED)
+    return {
+        "sysctl": SysctlValue(kernel),
+        "limits": LimitsValue(shell=Rlimits(files, memory), dockerd=Rlimits(files, memory)),
+        "tuning": TuningValue({"performance": 80}),
+        "services": ServicesValue({"chronyd": 812}, "cgroup"),
+        "time-sync": TimeSyncValue(True, "chronyd", "10.0.0.254", 0.000012, 3, "UTC"),
+        "firewall": FirewallValue(firewalld=False, ufw=False, rules=Rules("accept", "accept"), selinux="disabled"),
+    }
 
 
 def _docker() -> DockerValue:
@@ -199,7 +298,8 @@ def dies(own: Settings) -> tuple[Die, ...]:
 
 
 def _die(npu: int, chip: int, device: int, name: str, phy_id: int | None = None) -> Die:
-    return Die(npu, chip, phy_id, name, "OK", hbm_used_mb=3100, hbm_total_mb=65536, device=device)
+    bus = f"0000:{0x81 + 2 * device:02X}:00.0"
+    return Die(npu, chip, phy_id, name, "OK", None, 41, bus, hbm_used_mb=3100, hbm_total_mb=65536, device=device)
 
 
 def _npus(own: Settings) -> dict[str, Any]:
@@ -208,6 +308,14 @@ def _npus(own: Settings) -> dict[str, Any]:
     sources = tuple(MountSource(path, "missing" if "sbin" in path else kind, kind) for path, kind in SOURCES.items())
     return {
         "davinci": DavinciValue(numbers, True, True, True),
+        "npu-detail": NpuDetailValue(
+            "/usr/local/bin/npu-smi",
+            tuple(
+                DieDetail(cast("int", d.npu), cast("int", d.chip), d.device, d.name, "OK", ecc=ChipEcc(d.chip))
+                for d in table
+            ),
+        ),
+        "pci": PciValue("lspci", tuple(PciDevice((d.bus_id or "").lower(), "d803", "A3") for d in table)),
         "npu-smi": NpuSmiValue("/usr/local/bin/npu-smi", "25.5.1", "25.5.1", table),
         "npu-smi-mapping": NpuSmiMappingValue(
             "/usr/local/bin/npu-smi",
@@ -227,9 +335,9 @@ def _npus(own: Settings) -> dict[str, Any]:
     }
 
 
-def ours(state: str = "running", **more: Any) -> Container:
+def ours(state: str = "running", process: str = "head", **more: Any) -> Container:
     """A container of this cluster."""
-    return Container("a" * 64, "qnext-qnext-head", state=state, cluster="qnext", process="head", **more)
+    return Container("a" * 64, f"qnext-qnext-{process}", state=state, cluster="qnext", process=process, **more)
 
 
 def foreign(**more: Any) -> Container:

@@ -215,7 +215,7 @@ def test_schema_is_a_json_schema(program: Program) -> None:
     [
         (["module", "image"], "timeout (default 3600.0)"),
         (["module", "launch-files"], "arguments: none"),
-        (["check", "npu-health"], "level: fail (qnext.checks.npu_health)"),
+        (["check", "npu-health"], "level      fail: stops `up`"),
         (["playbook", "down"], "confirm: true"),
         (["profile", "qwen3-next-80b-a3b-instruct"], "Qwen3-Next"),
         (["module"], "same_image"),

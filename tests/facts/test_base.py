@@ -12,14 +12,16 @@ from provision.facts.base import Fact
 from provision.facts.files import Files, Listing
 from provision.facts.hccn import Hccn
 from provision.facts.kinds import as_data, standard_facts
+from provision.facts.python import PythonEnvironment
 from provision.inventory.model import Install, Model, Settings
 from provision.results import Result
 
 SETTINGS = Settings(
     cluster="demo", hardware="atlas-800-a3", install=Install(image="x/y:1"), model=Model(path="/data/m")
 )
-FACTS: list[Fact[Any]] = [*standard_facts(SETTINGS), Files(("/a", "/b"))]
-WORDS = "self lookup dev route inet6 link addr trie sys tcp ss version info df exit 0 124 containers error missing map"
+FACTS: list[Fact[Any]] = [*standard_facts(SETTINGS), Files(("/a", "/b")), PythonEnvironment("/v", files=("/a",))]
+WORDS = "shell daemon.json nft iptables chronyc timesync-status files answer processes cgroup look mounts names "
+WORDS += "self lookup dev route inet6 link addr trie sys tcp ss version info df exit 0 124 containers error missing map"
 TEXT = st.one_of(
     st.binary(max_size=200).map(lambda raw: raw.decode("utf-8", "replace")),
     st.lists(

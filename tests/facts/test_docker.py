@@ -95,6 +95,31 @@ def test_our_containers_and_foreign_holders(daemon: Path, tmp_path: Path) -> Non
     assert value.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("visible", "runtime", "devices"),
+    [
+        ("0,4-6", "ascend", (0, 4, 5, 6)),
+        ("Ascend910-1,Ascend910-3", "ascend", (1, 3)),
+        ("0-1", "", (0, 1)),
+        ("0-1", "runc", ()),
+        ("void", "ascend", ()),
+    ],
+)
+def test_only_the_ascend_runtime_heeds_what_is_to_be_visible(
+    visible: str, runtime: str, devices: tuple[int, ...]
+) -> None:
+    line = inspected(THEIRS, "train", labels={}, devices=[], status="running", Privileged=True, Runtime=runtime)
+    value = Containers("demo").parse(Result("x", 0, f"@@ containers\n{line} @visible {visible}\n"))
+    assert [container.devices for container in value.foreign] == [devices]
+
+
+def test_whose_a_container_is() -> None:
+    labels = {"io.kubernetes.pod.namespace": "team", "io.kubernetes.pod.name": "train-0"}
+    line = inspected(THEIRS, "k8s_train", labels=labels, devices=[3], status="running", User="1000:1000")
+    (container,) = Containers("demo").parse(Result("x", 0, f"@@ containers\n{line}\n")).foreign
+    assert (container.user, container.pod) == ("1000:1000", "team/train-0")
+
+
 @pytest.mark.parametrize("said", [NO_DAEMON, DENIED])
 def test_a_daemon_that_refuses(look: Any, tool: Any, said: str) -> None:
     tool("docker", f"[ \"$1\" = --version ] && exec echo 'Docker version 27.1.0, build x'\necho '{said}' >&2; exit 1\n")

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provision.facts.kernel_log import KernelLog
+import pytest
+
+from provision.accel.ascend.kernel_log import KernelLine
+from provision.facts.kernel_log import KernelLog, KernelLogValue
 
 LINE = "[ascend] [ERROR] [devdrv] [imu_notifier 173] Get mntn message. (dev_id=3; exception_id=0xa6193215)"
 
@@ -59,3 +62,46 @@ def test_neither(look: Any, tool: Any, tmp_path: Path) -> None:
     value = look(KernelLogBelow(folder=str(tmp_path / "none")))
     assert (value.source, value.lines) == (None, 0)
     assert value.problems == ("dmesg gives nothing: dmesg: klogctl: Operation not permitted",)
+
+
+def test_what_the_kernel_ended_for_lack_of_memory(look: Any, tool: Any) -> None:
+    tool(
+        "dmesg",
+        """\
+[ "$1" = -T ] && exit 1
+echo '[    1.000000] Out of memory: Killed process 48123 (VLLM::Worker_TP) total-vm:812kB, anon-rss:401kB'
+echo '[    2.500000] Memory cgroup out of memory: Killed process 7 (python3), UID 0, total-vm:812kB'
+""",
+    )
+    value = look(KernelLog())
+    assert [(k.pid, k.name, k.limit, k.seconds) for k in value.kills] == [
+        (48123, "VLLM::Worker_TP", False, 1.0),
+        (7, "python3", True, 2.5),
+    ]
+    assert (value.errors, value.lines) == ((), 0)
+    assert value.uptime is not None
+    assert value.age(value.kills[0]) == max(0.0, value.uptime - 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "time", "age"),
+    [
+        (990.0, None, 10.0),
+        (None, "Thu Jan  1 11:59:30 2026", 30.0),
+        (None, "Jan  1 11:59:30", 30.0),
+        (None, "Dec 31 12:00:00", 86400.0),
+        (None, "2026-01-01T11:00:00.123+08:00", 3600.0),
+        (None, "Feb 30 11:59:30", None),
+        (None, "Xyz  1 11:59:30", None),
+        (None, None, None),
+    ],
+)
+def test_how_long_ago_a_line_was_written(seconds: float | None, time: str | None, age: float | None) -> None:
+    value = KernelLogValue("dmesg", now="2026-01-01T12:00:00", uptime=1000.0)
+    assert value.age(KernelLine("x", "x", seconds=seconds, time=time)) == age
+
+
+def test_without_a_clock_nobody_knows() -> None:
+    value = KernelLogValue("dmesg")
+    lines = [KernelLine("x", "x", seconds=1.0), KernelLine("x", "x", time="Jan  1 11:59:30")]
+    assert [value.age(line) for line in lines] == [None, None]

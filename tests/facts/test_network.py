@@ -22,6 +22,9 @@ def test_interfaces(look: Any) -> None:
     assert value.ssh_server_address == "192.0.2.2"
     assert value.hostname == os.uname().nodename
     assert not value.lookup_timed_out
+    assert value.lookup_seconds is not None
+    assert value.interface("lo").kind == "loopback"
+    assert value.interface("lo").carrier is True
     assert value.problems == ()
 
 
@@ -92,6 +95,76 @@ def test_without_iproute2() -> None:
     assert value.interface_of("10.1.0.99") is None
     assert value.hostname_addresses == ("127.0.1.1",)
     assert value.ssh_server_address == "10.1.0.11"
+
+
+WITH_IP = """\
+@@ self
+hostname=Atlas-1
+ssh=
+before=100.25
+@@ lookup
+10.1.0.11       STREAM atlas-1
+exit 0
+@@ after
+101.5
+@@ names
+/etc/resolv.conf:nameserver 10.1.0.2
+/etc/resolv.conf:nameserver 10.1.0.3
+/etc/hosts:127.0.1.1 atlas-1.example atlas-1 # ours
+/etc/hosts:10.9.9.9 atlas-10 x # atlas-1
+@@ dev
+    lo: 1 2 3
+  bond0: 1 2 3
+@@ link
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 state UNKNOWN \\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
+2: enp1: <BROADCAST,UP,LOWER_UP> mtu 9000 master bond0 state UP \\    link/ether 02:00:00:00:00:01 brd ff:ff:ff \
+minmtu 68 maxmtu 9702 \\    bond_slave state ACTIVE mii_status UP numtxqueues 64 parentbus pci parentdev 0000:7d:00.0
+3: enp2: <NO-CARRIER,BROADCAST,UP> mtu 9000 master bond0 state DOWN \\    link/ether 02:00:00:00:00:02 brd ff:ff:ff
+4: bond0: <BROADCAST,UP,LOWER_UP> mtu 9000 state UP \\    link/ether 02:00:00:00:00:01 brd ff:ff \\    bond mode 802.3ad
+5: bond0.100@bond0: <BROADCAST,UP,LOWER_UP> mtu 9000 state UP \\    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff \
+\\    vlan protocol 802.1Q id 100
+6: eth9: <BROADCAST> mtu 1500 state DOWN \\    link/ether 02:00:00:00:00:09 brd ff:ff:ff:ff:ff:ff
+@@ addr
+4: bond0    inet 10.1.0.11/16 brd 10.1.255.255 scope global bond0
+@@ sys
+lo 65536 unknown 00:00:00:00:00:00 ifindex=1 type=772 speed= duplex= carrier=1
+enp1 1500 up 02:00:00:00:00:01 ifindex=2 type=1 speed=100000 duplex=full carrier=1 kind=physical DRIVER=hns3
+enp2 9000 down 02:00:00:00:00:02 ifindex=3 type=1 speed=-1 duplex=unknown carrier=0 kind=physical DRIVER=hns3
+bond0 9000 up 02:00:00:00:00:01 ifindex=4 type=1 speed=100000 duplex=full carrier=1 kind=bond DEVTYPE=bond
+eth9 1500 up 02:00:00:00:00:77 ifindex=6 type=1 speed=25000 duplex=full carrier=1 kind=physical DRIVER=mlx5_core
+"""
+
+
+def test_cards_bonds_and_names() -> None:
+    value = Network().parse(Result("network", 0, WITH_IP))
+    found = {i.name: i for i in value.interfaces}
+    assert {name: i.kind for name, i in found.items()} == {
+        "lo": "loopback",
+        "bond0": "bond",
+        "enp1": "physical",
+        "enp2": "physical",
+        "bond0.100": "vlan",
+        "eth9": "",
+    }
+    assert (found["enp1"].speed, found["enp1"].duplex, found["enp1"].driver) == (100000, "full", "hns3")
+    assert (found["enp1"].mtu, found["enp1"].carrier) == (9000, True)  # ip is believed before /sys
+    assert (found["enp2"].speed, found["enp2"].duplex, found["enp2"].carrier) == (None, "", False)
+    assert [i.name for i in value.members("bond0")] == ["enp1", "enp2"]
+    assert value.lookup_seconds == 1.25
+    assert value.nameservers == ("10.1.0.2", "10.1.0.3")
+    assert value.hosts_addresses == ("127.0.1.1",)
+
+
+def test_sys_of_another_namespace_is_not_believed() -> None:
+    eth9 = Network().parse(Result("network", 0, WITH_IP)).interface("eth9")
+    assert eth9 is not None
+    assert (eth9.state, eth9.carrier, eth9.speed, eth9.driver) == ("down", None, None, "")
+
+
+def test_a_lookup_that_was_ended_is_told(look: Any, tool: Any) -> None:
+    tool("getent", "exit 124")
+    value = look(Network())
+    assert (value.lookup_timed_out, value.hostname_addresses) == (True, ())
 
 
 def test_a_slow_resolver_is_told_from_an_unknown_name() -> None:

@@ -43,7 +43,9 @@ def test_a_busy_die_and_its_holder(look: Any, tool: Any) -> None:
 def test_the_holders_container() -> None:
     box = "ab" * 32
     assert NpuSmi().parse(held(f"0::/docker/{box}")).holders == (
-        Holder(77, "root", "VLLM::Worker", box, age=400, started=1_000_000 - 400, runtime="docker"),
+        Holder(
+            77, "root", "VLLM::Worker", box, age=400, started=1_000_000 - 400, runtime="docker", state="S", parent=1
+        ),
     )
 
 

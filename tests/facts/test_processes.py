@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ def test_a_process_with_a_servers_title(look: Any) -> None:
     assert process.args.endswith("VLLM::EngineCore")
     assert process.age is not None
     assert process.age < 60
+    assert abs(process.started + process.age - time.time()) < 30
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,8 @@ def test_a_process_with_a_servers_title(look: Any) -> None:
         ("ray::RayWorkerWrapper.execute_method", "ray"),
         ("/usr/lib/python3/ray/core/src/ray/raylet/raylet --raylet_socket_name=x", "ray"),
         ("mooncake_master --port 50088", "mooncake"),
+        ("python load_balance_proxy_server_example.py --host 10.0.0.1 --port 1999", "proxy"),
+        ("/opt/venv/bin/vllm-router --policy cache_aware", "proxy"),
         ("vim /home/me/vllm.txt", None),
         ("tail -f /var/log/array.log", None),
         ("grep -r vllm serve.py", None),

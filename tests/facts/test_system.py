@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 from provision.facts.system import Boot, Clock, Cpu, Identity, Memory, Os
 from provision.results import Result
+
+
+def read(path: str) -> str:
+    """A file of the kernel; empty where there is none."""
+    return Path(path).read_text() if os.path.exists(path) else ""
 
 
 def test_os(look: Any) -> None:
@@ -41,6 +48,12 @@ def test_memory(look: Any) -> None:
     value = look(Memory())
     assert value.total == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < value.available <= value.total
+    if os.path.ismount("/dev/shm"):
+        room = os.statvfs("/dev/shm")
+        assert value.shm_size == room.f_blocks * room.f_frsize
+        assert 0 <= value.shm_used <= value.shm_size
+    chosen = re.search(r"\[(\w+)\]", read("/sys/kernel/mm/transparent_hugepage/enabled"))
+    assert value.thp == (chosen[1] if chosen else "")
     assert value.problems == ()
 
 
@@ -50,10 +63,35 @@ def test_hugepages_are_counted_and_their_size_is_in_bytes() -> None:
     assert (value.hugepages_total, value.hugepages_free, value.hugepage_size) == (8, 6, 2097152)
 
 
+MEMORY = """\
+MemTotal:       2113928 kB
+SwapTotal:      16384 kB
+SwapFree:       12288 kB
+/sys/kernel/mm/transparent_hugepage/enabled:[always] madvise never
+/sys/kernel/mm/transparent_hugepage/defrag:always defer defer+madvise [madvise] never
+@@ shm
+Filesystem     1024-blocks     Used Available Capacity Mounted on
+tmpfs               524288     1024    523264       1% /dev/shm
+"""
+
+
+def test_swap_shared_memory_and_transparent_huge_pages() -> None:
+    value = Memory().parse(Result("memory", 0, MEMORY))
+    assert value.swap_used == 4096 * 1024
+    assert (value.shm_size, value.shm_used) == (512 * 2**20, 2**20)
+    assert (value.thp, value.thp_defrag) == ("always", "madvise")
+
+
+def test_a_shm_that_is_no_mount_of_its_own_is_not_measured() -> None:
+    value = Memory().parse(Result("memory", 0, MEMORY.replace("% /dev/shm", "% /")))
+    assert (value.shm_size, value.shm_used) == (None, None)
+    assert Memory().parse(Result("memory", 0, "MemTotal: 1 kB\n@@ shm\n")).swap_used is None
+
+
 def test_clock(look: Any) -> None:
     before = time.time()
     value = look(Clock())
-    assert before - 0.01 <= value.epoch <= time.time() + 0.01
+    assert int(before) <= value.epoch <= time.time() + 0.01
     assert value.problems == ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provision.checks import runner
+from provision.checks.policy import Choice
 from provision.checks.runner import CheckOutcome
 from provision.findings import Finding
 from provision.modules import check
@@ -25,3 +26,17 @@ def test_counts_and_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.message == "2 pass, 2 fail, 1 skipped"
     assert outcome.findings == (BAD, BAD)
     assert len(outcome.checks) == 5
+
+
+def test_a_quick_run_is_one_to_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def node(node: object, choice: Choice) -> tuple[CheckOutcome, ...]:
+        seen.append(choice.quick)
+        return ()
+
+    monkeypatch.setattr(runner, "run_node", node)
+    monkeypatch.setattr(runner, "run_cluster", lambda *_: ())
+    for quick in (False, True):
+        drive(check.run(check.Args(quick=quick, trials="never"), cluster()))
+    assert seen == [False, False, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from provision import registry
 from provision.actions import Run
 from provision.checks.base import CheckSpec, Finding
+from provision.inventory.model import Waiver
 from provision.modules import fix
-from tests.modules.world import cluster, drive
+from tests.modules.world import cluster, drive, settings
 
 
 def sweep(args: Any, node: Any, findings: tuple[Finding, ...]) -> Iterator[Run]:
@@ -46,4 +48,12 @@ def test_only_offered_fixes_are_done() -> None:
 @pytest.mark.usefixtures("checks")
 def test_nothing_to_mend() -> None:
     done = drive(fix.run(fix.Args(only=["b"]), cluster().nodes[0]))
+    assert (done.actions, done.outcome.message) == ([], "nothing that is safe to mend")
+
+
+@pytest.mark.usefixtures("checks")
+def test_what_the_operator_accepts_is_left_alone() -> None:
+    waiver = Waiver(reason="a test of ours keeps it", until=date(9999, 12, 31))
+    own = settings().model_copy(update={"waive": {"a": waiver}})
+    done = drive(fix.run(fix.Args(), cluster(own).nodes[0]))
     assert (done.actions, done.outcome.message) == ([], "nothing that is safe to mend")

@@ -9,9 +9,33 @@ from pathlib import Path
 import pytest
 
 from provision.accel.ascend.driver import parse_driver_version, parse_firmware_version, parse_install, within
-from provision.accel.ascend.hccn import parse_conf, parse_ip, parse_link, parse_net_health, parse_tls, parse_vnic
-from provision.accel.ascend.npu_smi import parse_info, parse_mapping
-from provision.rehearsal.faults import fault, set_fault
+from provision.accel.ascend.hccn import (
+    parse_conf,
+    parse_gateway,
+    parse_ip,
+    parse_link,
+    parse_net_health,
+    parse_netdetect,
+    parse_tls,
+    parse_vnic,
+)
+from provision.accel.ascend.hccn_detail import parse_counters, parse_link_stat, parse_lldp, parse_optical
+from provision.accel.ascend.hccn_ping import HccnPing, parse_ping
+from provision.accel.ascend.npu_smi import parse_info, parse_list, parse_mapping
+from provision.accel.ascend.npu_smi_sections import (
+    parse_board,
+    parse_common,
+    parse_ecc,
+    parse_health,
+    parse_memory,
+    parse_power,
+    parse_process_memory,
+    parse_super_pod,
+    parse_temp,
+    parse_usages,
+)
+from provision.accel.ascend.topo import parse_hccs, parse_topology
+from provision.rehearsal.faults import clear_fault, fault, set_fault
 from tests.rehearsal.conftest import Machine
 
 pytestmark = pytest.mark.rehearsal
@@ -102,16 +126,123 @@ TYPED = [
     ("-t usages -i 0", "smi_t_usages_910B1.txt"),
     ("-t ecc -i 1", "smi_t_ecc_910.txt"),
     ("-t power -i 0", "smi_t_power_910B.txt"),
+    ("-t board -i 0 -c 0", "smi_t_board_chip_910A.txt"),
+    ("-t hccs -i 0 -c 0", "smi_t_hccs_3link_excerpt.txt"),
+    ("-t spod-info -i 0 -c 0", "smi_t_spod_info_A3.txt"),
+    ("-t board -i 0 -c 1", "smi_t_board_chip_A3.txt"),
 ]
+A3_ONLY = {"smi_t_spod_info_A3.txt", "smi_t_board_chip_A3.txt"}
+LACKING = {
+    "smi_t_board_chip_910A.txt": {"Board ID", "PCB ID", "BOM ID", "VDie ID", "NDie ID", "Chip Position ID"},
+    "smi_t_hccs_3link_excerpt.txt": {"hccs lane mode", "hccs link lane list", "hccs link speed"},
+    "smi_t_board_chip_A3.txt": {"PCIe Bus Info", "Firmware Version"},
+}
+"""Keys that the stand-in has not, or that the excerpt has not."""
 
 
 @pytest.mark.parametrize(("query", "name"), TYPED)
-def test_key_lists_have_the_recorded_keys_in_order(a2: Machine, query: str, name: str) -> None:
+def test_key_lists_have_the_recorded_keys_in_order(machines: Machines, query: str, name: str) -> None:
     def keys(text: str) -> list[str]:
-        return [line.partition(":")[0].strip() for line in text.splitlines() if ":" in line]
+        found = [line.partition(":")[0].strip() for line in text.splitlines() if ":" in line]
+        return [key for key in found if key not in LACKING.get(name, set())]
 
+    machine = machines(1, "a3" if name in A3_ONLY else "a2", image=None)[0]
     recorded = "\n".join(line for line in sample(name).splitlines() if not line.startswith("$"))
-    assert keys(a2.ok(f"npu-smi info {query}")) == keys(recorded)
+    assert keys(machine.ok(f"npu-smi info {query}")) == keys(recorded)
+
+
+PARSERS: list[tuple[str, Callable[[str], object], str]] = [
+    ("-l", parse_list, "ab"), ("-m", parse_mapping, "ab"), ("-t topo", parse_topology, "ab"),
+    ("-t health -i 3", parse_health, "ab"), ("-t health -i 3 -c 0", parse_health, "ab"),
+    ("-t ecc -i 3", parse_ecc, "ab"), ("-t common -i 3", parse_common, "ab"), ("-t usages -i 3", parse_usages, "ab"),
+    ("-t memory -i 3", parse_memory, "ab"), ("-t board -i 3", parse_board, "ab"),
+    ("-t board -i 3 -c 0", parse_board, "ab"), ("-t proc-mem -i 3", parse_process_memory, "ab"),
+    ("-t proc-mem -i 3 -c 0", parse_process_memory, "ab"), ("-t power -i 3", parse_power, "ab"),
+    ("-t temp -i 3", parse_temp, "ab"), ("-t hccs -i 3 -c 0", parse_hccs, "ab"),
+    ("-t spod-info -i 3 -c 1", parse_super_pod, "b"),
+]  # fmt: skip
+
+
+def test_every_query_is_read_without_a_complaint(a2: Machine, a3: Machine) -> None:
+    for query, parse, where in PARSERS:
+        for machine in [m for m, letter in ((a2, "a"), (a3, "b")) if letter in where]:
+            found = parse(machine.ok(f"npu-smi info {query}"))
+            assert getattr(found, "problems", None) == (), (machine.node.hardware, query)
+
+
+def test_what_npu_smi_refuses(a2: Machine, a3: Machine) -> None:
+    for machine, query, status, words in (
+        (a3, "-t health -i 8", 40, "Invalid card id."),
+        (a3, "-t health -i 0 -c 2", 40, "Invalid chip id."),
+        (a3, "-t nothing -i 0", 40, "Error parameter of -t"),
+        (a2, "-t spod-info -i 0 -c 0", 193, "This device does not support querying spod-info."),
+    ):
+        done = machine.run(f"npu-smi info {query}")
+        assert (done.exit, done.out.splitlines()[0], done.err) == (status, words, "")
+    assert a2.ok("npu-smi info -t product -i 1") == sample("err_unsupported_product.txt").strip() + "\n"
+
+
+def test_identity_of_a_chip(a2: Machine, a3: Machine) -> None:
+    assert parse_board(a2.ok("npu-smi info -t board -i 0 -c 0")).soc == "ascend910b3"
+    assert parse_board(a3.ok("npu-smi info -t board -i 0 -c 0")).soc == "ascend910_9392"
+    with fault(a3.folder, "node1", "npu/name", "910B4"):
+        assert {die.name for die in parse_info(a3.ok("npu-smi info")).dies} == {"910B4"}
+    pod = parse_super_pod(a3.ok("npu-smi info -t spod-info -i 0 -c 0"))
+    assert (pod.sdid, pod.size, pod.pod, pod.server_index) == (40 << 22, 384, 0, 40)
+    with fault(a3.folder, "node1", "npu/super_pod_id", "7"), fault(a3.folder, "node1", "npu/server_index", "3"):
+        pod = parse_super_pod(a3.ok("npu-smi info -t spod-info -i 0 -c 1"))
+        assert (pod.sdid, pod.pod, pod.server_index) == ((3 << 22) + 65537, 7, 3)
+
+
+def test_codes_errors_and_heat(a3: Machine) -> None:
+    recorded = parse_health(sample("smi_t_health_Alarm_910A.txt")).chips[0]
+    with (
+        fault(a3.folder, "node1", "npu/2/health", "Alarm"),
+        fault(a3.folder, "node1", "npu/2/error_code", " ".join(recorded.codes)),
+    ):
+        printed = a3.ok("npu-smi info -t health -i 1 -c 0")
+        assert printed == sample("smi_t_health_Alarm_910A.txt").rstrip("\n") + "\n"
+    with fault(a3.folder, "node1", "npu/2/ecc_single", "3"), fault(a3.folder, "node1", "npu/2/ecc_double", "1"):
+        first, second = parse_ecc(a3.ok("npu-smi info -t ecc -i 1")).chips
+        text = a3.ok("npu-smi info -t ecc -i 1")
+        assert "HBM Single Bit Error Count               : 3" in text
+        assert "HBM Double Bit Isolated Pages Count      : 1" in text
+        assert first != second
+    with fault(a3.folder, "node1", "npu/2/temperature", "97"):
+        assert parse_temp(a3.ok("npu-smi info -t temp -i 1")).chips[0].temp_c == 97
+    with fault(a3.folder, "node1", "npu/2/hbm_used", "60000"):
+        assert parse_info(a3.ok("npu-smi info")).dies[2].hbm_used_mb == 60000
+    with fault(a3.folder, "node1", "npu/2/hccs", "NOK"):
+        links = parse_hccs(a3.ok("npu-smi info -t hccs -i 1 -c 0"))
+        assert links != parse_hccs(a3.ok("npu-smi info -t hccs -i 1 -c 1"))
+        assert "hccs health status             : NOK" in a3.ok("npu-smi info -t hccs -i 1 -c 0")
+
+
+def test_a_foreign_process_is_a_real_one(a3: Machine) -> None:
+    set_fault(a3.folder, "node1", "npu/5/process", "python3.11")
+    held = parse_process_memory(a3.ok("npu-smi info -t proc-mem -i 2"))
+    (pid,) = (process.pid for process in held.processes)
+    assert a3.ok(f"tr '\\0' ' ' </proc/{pid}/cmdline").split() == ["python3.11"]
+    assert "session-7.scope" in a3.ok(f"cat /proc/{pid}/cgroup")
+    assert [p.pid for p in parse_info(a3.ok("npu-smi info")).processes] == [pid]
+    a3.ok(f"kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done")
+    assert parse_info(a3.ok("npu-smi info")).processes == ()
+    clear_fault(a3.folder, "node1", "npu/5/process")
+
+
+def test_the_tools_do_not_run_side_by_side(a3: Machine) -> None:
+    with fault(a3.folder, "node1", "command/hccn_tool", "0.3"):
+        text = a3.ok(f"{HCCN} -i 0 -link -g & sleep 0.1; {HCCN} -i 1 -link -g; echo $?; npu-smi info -l; echo $?; wait")
+        assert text.splitlines() == [
+            "hccn_tool is busy, please try again.", "11",
+            *sample("err_dcmi_8020_container.txt").splitlines()[1:], "172", "link status: UP",
+        ]  # fmt: skip
+    with fault(a3.folder, "node1", "command/npu-smi", "0.3"):
+        done = a3.run(f"npu-smi info -m >/dev/null & sleep 0.15; {HCCN} -i 1 -link -g; wait")
+        assert (done.out, done.err) == ("hccn_tool is busy, please try again.\n", "")
+    with fault(a3.folder, "node1", "command/hccn_tool", "hang"):
+        assert a3.run(f"timeout -s KILL 0.1 {HCCN} -i 0 -link -g").exit == 137
+    assert a3.ok(f"{HCCN} -i 1 -link -g; npu-smi info -l >/dev/null && echo free") == "link status: UP\nfree\n"
 
 
 def test_topology(a2: Machine, a3_topology: str) -> None:
@@ -206,17 +337,152 @@ def test_faults_of_a_device(a3: Machine) -> None:
         assert a3.run(f"{HCCN} -i 0 -ip -g").exit == 13
 
 
-def test_pings_cross_nodes_unless_a_link_is_down(machines: Machines) -> None:
+REFUSALS = [
+    ("npu/0/ip", "none", "ip", 13, "Get ipconf failed, because no ip was preset there!\n"),
+    ("npu/0/gateway", "none", "gateway", 2, "Get gateway failed, because no gateway was preset there!\n"),
+    ("npu/0/vnic", "none", "vnic", 13, "Get ipconf failed, because no ip was preset there!\n"),
+    ("npu/0/missing", "1", "link", 4, "The device is not exist!\n"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "what", "status", "words"), REFUSALS)
+def test_what_hccn_tool_refuses(a3: Machine, key: str, value: str, what: str, status: int, words: str) -> None:
+    with fault(a3.folder, "node1", key, value):
+        done = a3.run(f"{HCCN} -i 0 -{what} -g")
+        assert (done.exit, done.out, done.err) == (status, "", words)
+    assert a3.run(f"{HCCN} -i 0 -{what} -g").exit == 0
+    assert a3.run(f"{HCCN} -i 16 -{what} -g").exit == 4
+
+
+def test_details_of_a_device(a3: Machine) -> None:
+    def ask(what: str) -> str:
+        return a3.ok(f"{HCCN} -i 3 -{what} -g")
+
+    def compare(what: str, name: str) -> None:
+        recorded = [line for line in sample(name).splitlines() if not line.startswith("$")]
+        assert [line.partition(":")[0] for line in ask(what).splitlines()] == [
+            line.partition(":")[0] for line in recorded if line != "..."
+        ], what
+
+    compare("optical", "hccn_optical_1lane.txt")
+    compare("hw_stats", "hccn_hw_stats_910B1.txt")
+    assert ask("route").splitlines()[:2] == sample("hccn_route_910B1.txt").splitlines()[1:3]
+    assert parse_gateway(ask("gateway")).entries[0].address == "29.1.0.1"
+    assert parse_lldp(ask("lldp")).entries[0].port == "400GE1/1/4"
+    assert [h.downs_within(24) for h in parse_link_stat(ask("link_stat")).entries] == [0]
+    assert set(parse_counters(ask("stat")).entries[0].counts.values()) == {0}
+    assert ask("fec") == "fec mode: rs FEC mode\n"
+    with fault(a3.folder, "node1", "npu/3/fec", "no"):
+        assert ask("fec") == sample("hccn_fec_none_910A.txt").strip() + "\n"
+    with fault(a3.folder, "node1", "npu/3/flaps", "7"):
+        assert [h.downs_within(24) for h in parse_link_stat(ask("link_stat")).entries] == [6]
+    with fault(a3.folder, "node1", "npu/3/errors", "99"):
+        assert parse_counters(ask("stat")).entries[0].counts["roce_new_pkt_rty_num"] == 99
+    for value, present, flag in (("absent", "not present", "0xff"), ("dark", "present", "0xff")):
+        with fault(a3.folder, "node1", "npu/3/optical", value):
+            assert f"present              : {present}\n" in ask("optical")
+            assert f"Rx Los Flag          : {flag}\n" in ask("optical")
+    assert parse_optical(ask("optical")).problems == ()
+    with fault(a3.folder, "node1", "npu/3/lldp", "none"):
+        assert ask("lldp") == "End of LLDPDU TLV\n"
+    with fault(a3.folder, "node1", "npu/3/netdetect", "none"):
+        assert ask("net_health") == sample("hccn_net_health_Init.txt").strip() + "\n"
+    with fault(a3.folder, "node1", "npu/3/netdetect", "29.1.0.9"):
+        assert [e.address for e in parse_netdetect(ask("netdetect")).entries] == ["29.1.0.9"]
+    with fault(a3.folder, "node1", "npu/3/gateway", "29.1.0.9"):
+        assert ask("gateway") == "default gateway:29.1.0.9, Iface:eth3\n"
+    with fault(a3.folder, "node1", "npu/3/net_health", "Socket fail"):
+        assert ask("net_health") == "net health status: Socket fail\n"
+    with fault(a3.folder, "node1", "npu/3/tls", "1"):
+        assert [e.enabled for e in parse_tls(ask("tls")).entries] == [True]
+    with fault(a3.folder, "node1", "npu/3/vnic", "DOWN"):
+        assert ask("vnic").startswith("vnic link status: DOWN\nvnic ipaddr: 192.168.1.196\n")
+
+
+def ping(machine: Machine, target: str, *more: str, device: int = 3, kind: str = "ping") -> HccnPing:
+    found = parse_ping(machine.run(" ".join((f"{HCCN} -i {device} -{kind} -g address {target}", *more))).out)
+    assert found.problems == ()
+    return found.entries[0]
+
+
+def test_a_ping_that_works_is_as_recorded(machines: Machines) -> None:
     first, second = machines(2, "a3", image=None)
     peer = parse_ip(second.ok(f"{HCCN} -i 3 -ip -g")).entries[0].address
-    ping = f"{HCCN} -i 3 -ping -g address {peer}"
-    assert "3 packets transmitted, 3 received, 0.00% packet loss" in first.ok(ping)
+    lines = first.ok(f"{HCCN} -i 3 -ping -g address {peer} pkt 64").splitlines()
+    assert lines[0] == f"device 3 PING {peer}"
+    assert all(re.fullmatch(rf"recv seq={seq},time=0\.\d{{6}}ms", line) for seq, line in enumerate(lines[1:4]))
+    assert lines[4:] == ["3 packets transmitted, 3 received, 0.00% packet loss"]
     vnic = parse_vnic(second.ok(f"{HCCN} -i 3 -vnic -g")).entries[0].address
-    assert "3 received" in first.ok(f"{HCCN} -i 3 -hccs_ping -g address {vnic}")
-    with fault(Path(first.node.cluster_folder), "node2", "npu/3/link", "DOWN"):
-        lost = first.run(ping)
-        assert (lost.exit, "100.00% packet loss" in lost.out) == (1, True)
-    assert first.run(f"{HCCN} -i 3 -ping -g address 29.9.112.13").exit == 1
+    lines = first.ok(f"{HCCN} -i 3 -hccs_ping -g address {vnic} cnt 1").splitlines()
+    assert lines[:3] == [f"device 3 PING {vnic}", "", "This pkt ping success!"]
+    assert re.fullmatch(r"recv seq 0, time = \d+\.\d{3}us, L1 plane check result = 0x0", lines[3])
+    assert lines[4] == "1 packets transmitted, 1 received, 0.00% packets loss"
+    assert [line.partition(" time ")[0] for line in lines[5:]] == ["max", "min", "average", "TP95"]
+    assert max(ping(first, vnic, kind="hccs_ping").times_ms) < min(ping(first, peer).times_ms) * 1.5
+
+
+def test_pings_cross_nodes_unless_something_is_in_the_way(machines: Machines) -> None:
+    first, _ = machines(2, "a3", image=None)
+    folder, peer, vnic = first.folder, "29.2.112.13", "192.168.2.196"
+    for node, key, value, reach in (
+        ("node2", "npu/3/link", "DOWN", (False, False)),
+        ("node1", "npu/3/link", "DOWN", (False, False)),
+        ("node2", "npu/3/missing", "1", (False, False)),
+        ("node2", "npu/3/roce", "none", (False, True)),
+        ("node1", "npu/3/roce", "none", (False, True)),
+        ("node2", "npu/3/vnic", "DOWN", (True, False)),
+        ("node1", "npu/3/vnic", "none", (True, False)),
+        ("node1", "npu/3/ping/node2", "lost", (False, False)),
+        ("node1", "npu/3/ping/node2:3", "lost", (False, False)),
+        ("node1", "npu/3/ping/node2:4", "lost", (True, True)),
+        ("node2", "npu/3/ping/node1", "lost", (True, True)),
+        ("node2", "npu/3/ip", "10.0.0.5", (False, True)),
+    ):
+        with fault(folder, node, key, value):
+            assert (ping(first, peer).ok, ping(first, vnic, kind="hccs_ping").ok) == reach, (node, key)
+    assert ping(first, peer).ok
+    assert ping(first, vnic, kind="hccs_ping").ok
+    lost = first.run(f"{HCCN} -i 3 -ping -g address 29.9.112.13")
+    assert (lost.exit, lost.out.splitlines()[1:]) == (1, [*(f"recv time out seq={n}" for n in range(3)),
+            "3 packets transmitted, 0 received, 100.00% packet loss"])  # fmt: skip
+
+
+def test_pings_that_are_slow_or_lose_some(machines: Machines) -> None:
+    first, _ = machines(2, "a3", image=None)
+    with fault(first.folder, "node1", "npu/3/ping/node2", "partial"):
+        assert (ping(first, "29.2.112.13").sent, ping(first, "29.2.112.13").received) == (3, 2)
+        assert ping(first, "192.168.2.196", "cnt", "4", kind="hccs_ping").received == 3
+        assert "3 packets transmitted, 2 received, 33.33% packet loss" in first.run(
+            f"{HCCN} -i 3 -ping -g address 29.2.112.10").out  # fmt: skip
+    with fault(first.folder, "node1", "npu/3/ping/node2:5", "slow 25"):
+        assert min(ping(first, "29.2.112.15").times_ms) > 25
+        assert max(ping(first, "29.2.112.13").times_ms) < 1
+
+
+def test_addresses_that_moved_or_are_there_twice(machines: Machines) -> None:
+    first, second = machines(2, "a3", image=None)
+    with fault(first.folder, "node2", "npu/4/ip", "10.0.0.5"):
+        assert ping(first, "10.0.0.5").ok
+        assert not ping(first, "29.2.112.14").ok
+    with fault(first.folder, "node2", "npu/4/ip", "29.2.112.13"):
+        assert second.ok(f"{HCCN} -i 3 -ip -g") == second.ok(f"{HCCN} -i 4 -ip -g")
+        assert ping(first, "29.2.112.13").ok
+
+
+def test_dies_of_a_card_do_not_reach_each_other_by_roce(a3: Machine, a2: Machine) -> None:
+    assert not ping(a3, "29.1.112.12", device=3).ok
+    assert ping(a3, "29.1.112.14", device=3).ok
+    assert ping(a2, "29.1.112.12", device=3).ok
+    done = a2.run(f"{HCCN} -i 0 -hccs_ping -g address 192.168.1.198")
+    assert (done.exit, done.out) == (13, "The command is not supported on this product.\n")
+
+
+@pytest.mark.parametrize("words", ["address", "address x", "address 29.1.112.13 nope 3", "address 29.1.112.13 cnt 0"])
+def test_pings_that_are_asked_wrongly(a3: Machine, words: str) -> None:
+    done = a3.run(f"{HCCN} -i 0 -hccs_ping -g {words}")
+    assert done.exit in (1, 3)
+    assert done.out == ""
+    assert done.err.startswith(("Cmd execute failed!", "Get unknown option!"))
 
 
 def test_driver_files(a3: Machine) -> None:

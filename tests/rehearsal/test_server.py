@@ -222,3 +222,48 @@ def test_background_processes_hold_the_channel_as_with_sshd(cluster: ClusterInfo
 
 def test_clearing_what_is_not_set_is_fine(cluster: ClusterInfo) -> None:
     clear_fault(cluster.folder, "node1", "npu/1/link")
+
+
+def test_a_password_instead_of_a_key(cluster: ClusterInfo) -> None:
+    async def login(password: str) -> str:
+        async with asyncssh.connect(
+            cluster.addresses[0], cluster.port, username="root", password=password, client_keys=None, config=None,
+            known_hosts=str(cluster.known_hosts), agent_path=None,
+        ) as connection:  # fmt: skip
+            return str((await connection.run("hostname")).stdout)
+
+    with fault(cluster.folder, "node1", "ssh/password", "open sesame"):
+        assert asyncio.run(login("open sesame")) == "node1\n"
+        with pytest.raises(asyncssh.PermissionDenied):
+            asyncio.run(login("wrong"))
+
+
+def test_all_connections_break_now(cluster: ClusterInfo) -> None:
+    async def call() -> None:
+        async with asyncssh.connect(
+            cluster.addresses[0], cluster.port, username="root", known_hosts=str(cluster.known_hosts),
+            client_keys=[str(cluster.folder / "keys" / "id_ed25519")], config=None, agent_path=None,
+        ) as connection:  # fmt: skip
+            process = await connection.create_process("echo begun; sleep 5")
+            assert await process.stdout.readline() == "begun\n"
+            await asyncio.to_thread(set_fault, cluster.folder, "node1", "ssh/drop_now", "1")
+            await asyncio.wait_for(connection.wait_closed(), 3)
+
+    asyncio.run(call())
+    assert ssh(cluster, "true").exit == 0
+
+
+def test_forwarding_may_be_forbidden(cluster: ClusterInfo) -> None:
+    async def call() -> None:
+        async with asyncssh.connect(
+            cluster.addresses[0], cluster.port, username="root", known_hosts=str(cluster.known_hosts),
+            client_keys=[str(cluster.folder / "keys" / "id_ed25519")], config=None, agent_path=None,
+        ) as connection:  # fmt: skip
+            await connection.open_connection("127.0.0.1", 1)
+
+    with pytest.raises(asyncssh.ChannelOpenError, match="Connect call failed"):
+        asyncio.run(call())
+    with fault(cluster.folder, "node1", "ssh/forwarding", "refused"):
+        with pytest.raises(asyncssh.ChannelOpenError, match="open failed") as refusal:
+            asyncio.run(call())
+        assert refusal.value.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from provision.accel.ascend.npu_smi import parse_info
-from provision.rehearsal.faults import fault, set_fault
+from provision.rehearsal.faults import clear_fault, fault, set_fault
 from provision.rehearsal.layout import MODEL
 from tests.rehearsal.conftest import IMAGE, Machine, until
 
@@ -274,6 +274,72 @@ def test_a_server_that_dies_while_it_loads(quick: Machine) -> None:
     assert log.index("RuntimeError: EL0004 no memory") < log.index(
         "Engine core initialization failed. See root cause above."
     )
+
+
+def test_speculative_decoding_is_counted_and_may_never_be_right(quick: Machine) -> None:
+    config = '{"method": "qwen3_next_mtp", "num_speculative_tokens": 2}'
+    assert quick.serve(*TP4, "--speculative-config", config).exit == 0
+    client = Client(quick)
+    client.wait()
+
+    def counted(what: str) -> float:
+        found = re.search(rf'vllm:spec_decode_{what}_total\{{engine="0".*?\}} ([\d.]+)', client.call("/metrics")[1])
+        assert found, what
+        return float(found[1])
+
+    client.text(SUM)
+    assert counted("num_draft_tokens") == 2 * counted("num_drafts") >= counted("num_accepted_tokens") > 0
+    with fault(quick.folder, "node1", "spec_decode/none"):
+        assert counted("num_accepted_tokens") == 0 < counted("num_drafts")
+
+
+def test_what_a_running_server_can_tell_of_itself(quick: Machine) -> None:
+    assert "vllm:spec_decode" not in serve_and_ask(quick, "/metrics")
+    client = Client(quick)
+    with fault(quick.folder, "node1", "vllm/health", "503"):
+        assert client.call("/health")[0] == 503
+    assert client.call("/health")[0] == 200
+    with fault(quick.folder, "node1", "vllm/missing_engine", "0"):
+        assert 'engine="0"' not in client.call("/metrics")[1]
+    with fault(quick.folder, "node1", "log/error", "EI0015: topo exchange failed"):
+        assert quick.logs().splitlines()[-1].endswith(" [model_runner_v1.py:1822] EI0015: topo exchange failed")
+    with fault(quick.folder, "node1", "hbm/uneven", "12000"):
+        used = [die.hbm_used_mb or 0 for die in parse_info(quick.ok("npu-smi info")).dies[:4]]
+    assert max(used[1:]) - min(used[1:]) < 400
+    assert 11000 < used[1] - used[0] < 13000
+
+
+def test_an_engine_that_is_silent(quick: Machine) -> None:
+    serve_and_ask(quick, "/health")
+    set_fault(quick.folder, "node1", "vllm/silent_engine", "0")
+    thread = threading.Thread(target=Client(quick).text, args=(SUM,))
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    clear_fault(quick.folder, "node1", "vllm/silent_engine")
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_server_that_is_killed(quick: Machine) -> None:
+    assert quick.serve(*TP4, name="qnext-test-head").exit == 0
+    Client(quick).wait()
+    with fault(quick.folder, "node1", "container/killed", "head"):
+        assert quick.ended("qnext-test-head")[0] == 137
+
+
+def serve_and_ask(machine: Machine, path: str) -> str:
+    assert machine.serve(*TP4).exit == 0
+    client = Client(machine)
+    client.wait()
+    return client.call(path)[1]
+
+
+def test_a_server_that_logs_an_error_while_it_loads(quick: Machine) -> None:
+    with fault(quick.folder, "node1", "log/error"):
+        serve_and_ask(quick, "/health")
+        assert "ERROR" in quick.logs()
+        assert "HCCL EI0006: Getting socket times out" in quick.logs()
 
 
 def test_an_engine_that_dies_at_the_first_token(quick: Machine) -> None:

@@ -138,9 +138,7 @@ class _Finder:
             log.info("", "__init__.py:216", "Automatically detected platform cpu." if not self._node.is_npu else
                      "No platform detected, vLLM is running on UnspecifiedPlatform")  # fmt: skip
             return
-        log.info("", "__init__.py:44", "Available plugins for group vllm.platform_plugins:")
-        log.info("", "__init__.py:46", "- ascend -> vllm_ascend:register")
-        log.info("", "__init__.py:238", "Platform plugin ascend is activated")
+        log.plugin_found()
 
     def _vllm_ascend(self, module: ModuleType) -> None:
         if self._node.state.get("smoke/fails") == "plugin":

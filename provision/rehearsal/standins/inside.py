@@ -24,10 +24,10 @@ def main(node: Node, name: str, argv: list[str]) -> int:
         return _python(node, argv)
     if name == "torchrun":
         return _python(node, ["-m", "torch.distributed.run", *argv])
-    return _shell(argv)
+    return _shell(node, argv)
 
 
-def _shell(argv: list[str]) -> int:
+def _shell(node: Node, argv: list[str]) -> int:
     """``bash -lic TEXT …``: the real sh, with the container's paths mapped; -i complains as without a terminal."""
     count = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
     letters = "".join(word.lstrip("-") for word in argv[:count] if not word.startswith("--"))
@@ -42,7 +42,7 @@ def _shell(argv: list[str]) -> int:
         return become("/bin/sh", ["/bin/sh", *(map_path(word, root) for word in words)])
     from provision.rehearsal.standins.shell import map_input
 
-    map_input(root)
+    map_input(root, node.root)
     return become("/bin/sh", ["/bin/sh", "-s", *words])
 
 

@@ -70,6 +70,11 @@ def bus(node: Node, number: int) -> str:
     return f"0000:{(_A3_BUSES if node.on_a3 else _A2_BUSES)[number]}:00.0"
 
 
+def power_of(node: Node, card: int) -> str:
+    """Watts of a card."""
+    return (_A3_POWER if node.on_a3 else _A2_POWER)[card]
+
+
 def dies(node: Node) -> list[Die]:
     """All dies that the driver still sees; ``npu/<n>/missing`` takes one away."""
     held = uses(node)
@@ -116,7 +121,7 @@ def _die(node: Node, number: int, held: list[Use]) -> Die:
         chip=chip,
         health=node.state.get(f"{key}/health", "OK"),
         error_code=node.state.get(f"{key}/error_code", "80E01801"),
-        power="-" if chip else (_A3_POWER if node.on_a3 else _A2_POWER)[card],
+        power="-" if chip else power_of(node, card),
         temperature=int(node.state.number(f"{key}/temperature", 36 + number % 5)),
         bus=bus(node, number),
         aicore=12 if busy else 0,

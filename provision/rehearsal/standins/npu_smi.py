@@ -10,7 +10,7 @@ import sys
 
 from provision.rehearsal.node import CONTAINER, Node, is_root
 from provision.rehearsal.standins.faulty import maybe_hang
-from provision.rehearsal.standins.npu import HBM, Die, Use, dies, occupy, uses
+from provision.rehearsal.standins.npu import HBM, Die, Use, dies, occupy, power_of, uses
 
 VERSION = "25.5.1"
 FIRMWARE = "7.8.0.6.201"
@@ -302,7 +302,10 @@ def _temperature(node: Node, chips: list[Die], by_chip: bool) -> str:
 
 
 def _power(node: Node, chips: list[Die], by_chip: bool) -> str:
-    lines = [*_head(chips), "", _key("NPU Real-time Power(W)", chips[0].power), _key("Chip ID", chips[0].chip)]
+    """Power is measured by the card: each of its chips tells the card's."""
+    lines = _head(chips)
+    for die in chips:
+        lines += ["", _key("NPU Real-time Power(W)", power_of(node, die.card)), _key("Chip ID", die.chip)]
     return "\n".join(lines)
 
 

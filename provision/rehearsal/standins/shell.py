@@ -88,7 +88,7 @@ def _run(node: Node, options: list[str], text: str, names: list[str]) -> NoRetur
     become(REAL, [REAL, *options, path, *names[1:]])
 
 
-def map_input(root: str) -> None:
+def map_input(root: str, other: str = "") -> None:
     """Put a child between standard input and this process, which maps complete lines as they come."""
     receive, send = os.pipe()
     if os.fork():
@@ -101,14 +101,13 @@ def map_input(root: str) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     try:
-        _copy_mapped(root, send)
+        _copy_mapped(LineMapper(root, other), send)
     except BrokenPipeError:
         os._exit(0)
     os._exit(0)
 
 
-def _copy_mapped(root: str, send: int) -> None:
-    mapper = LineMapper(root)
+def _copy_mapped(mapper: LineMapper, send: int) -> None:
     while data := os.read(0, 65536):
         _write(send, mapper.feed(data))
     _write(send, mapper.finish())

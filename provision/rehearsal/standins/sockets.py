@@ -8,13 +8,14 @@ knocks), so that time-outs, non-blocking sockets and event loops see what they w
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TypeAlias
 
 from provision.clock import sleep
 from provision.rehearsal.node import Node
 from provision.rehearsal.standins.net import bound_to_all
 
-_OWN = ("", "0.0.0.0", "::", "127.0.0.1", "localhost", "::1")
+_OWN = ("", "0.0.0.0", "::", "127.0.0.1", "127.0.1.1", "localhost", "::1")
 _Address: TypeAlias = "tuple[str, int]"
 
 
@@ -37,7 +38,7 @@ class _Way:
 
     def to(self, host: str, port: int, descriptor: int) -> _Address:
         """Where a connection to a host really goes."""
-        host = self.own(self._known(host))
+        host = self.own(self.address_of(host))
         fault = self._node.state.get(f"tcp/{self._peer(host)}") if self._peer(host) else ""
         if fault == "refused":
             return self._node.address, 1
@@ -56,10 +57,11 @@ class _Way:
     def forget(self, descriptor: int) -> None:
         self._slow.pop(descriptor, None)
 
-    def _known(self, host: str) -> str:
-        """A name of another node of the cluster as its address."""
-        is_name = host.startswith("node") and host[4:].isdigit()
-        return f"{self._network}.{host[4:]}" if is_name else host
+    def address_of(self, host: str) -> str:
+        """What the node's /etc/hosts has for a name; the name itself where it has nothing."""
+        with open(f"{self._node.root}/etc/hosts", encoding="utf-8") as file:
+            rows = [line.partition("#")[0].split() for line in file]
+        return next((row[0] for row in rows if host in row[1:]), host)
 
     def _peer(self, host: str) -> str:
         """The name of the node that has an address; empty for none of this cluster."""
@@ -86,6 +88,7 @@ _connect_ex = socket.socket.connect_ex
 _send = socket.socket.send
 _sendall = socket.socket.sendall
 _close = socket.socket.close
+_getaddrinfo: Callable[..., object] = socket.getaddrinfo
 
 
 def install(node: Node) -> None:
@@ -126,6 +129,9 @@ def install(node: Node) -> None:
         way.delay(self.fileno())
         _sendall(self, data, flags)
 
+    def getaddrinfo(host: str | None, *args: int | str | None, **options: int) -> object:
+        return _getaddrinfo(host and way.address_of(host), *args, **options)
+
     def close(self: socket.socket) -> None:
         way.forget(self.fileno())
         _close(self)
@@ -133,3 +139,6 @@ def install(node: Node) -> None:
     for name, method in (("bind", bind), ("connect", connect), ("connect_ex", connect_ex), ("send", send),
                          ("sendall", sendall), ("close", close)):  # fmt: skip
         setattr(socket.socket, name, method)
+    for name, function in (("getaddrinfo", getaddrinfo), ("gethostname", lambda: node.name),
+                           ("gethostbyname", way.address_of)):  # fmt: skip
+        setattr(socket, name, function)

@@ -16,6 +16,6 @@ def ill() -> Any:
 PROOF = Proof(
     passes=healthy,
     fails=ill,
-    says="vllm",
+    says="1 server process runs outside of containers",
     faults={"process/vllm": "1"},
 )

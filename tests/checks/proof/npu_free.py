@@ -18,6 +18,6 @@ def ill() -> Any:
 PROOF = Proof(
     passes=healthy,
     fails=ill,
-    says="process .*uses davinci|davinci 5",
+    says=r"process \d+ \(python3.*uses davinci (0-1|5) ",
     faults={"npu/5/process": "python3 4711 30000"},
 )

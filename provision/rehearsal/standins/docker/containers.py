@@ -287,7 +287,7 @@ def _config(node: Node, parsed: Parsed, image: Json, identity: str, name: str, f
         "pid_mode": parsed.one("pid"), "shm_size": mounts.size(parsed.one("shm-size", "64m")),
         "ulimits": parsed.all("ulimit"), "privileged": parsed.has("privileged"), "tty": parsed.has("tty"),
         "interactive": parsed.has("interactive"), "workdir": parsed.one("workdir", "/workspace"),
-        "restart": parsed.one("restart", "no"), "auto_remove": parsed.has("rm"), "user": parsed.one("user"),
+        "restart": parsed.one("restart", "no"), "auto_remove": parsed.has("rm"), "attached": not parsed.has("detach"), "user": parsed.one("user"),
         "runtime": parsed.one("runtime", "runc"),
     }  # fmt: skip
 

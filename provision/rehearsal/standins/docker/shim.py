@@ -95,10 +95,11 @@ def _log(write: object, stream: str, lines: list[bytes], *, ended: bool) -> None
 def _end(container: Container, code: int) -> None:
     if not os.path.isdir(container.folder):
         return
+    if container.config.get("auto_remove") and container.config.get("attached"):
+        write_json(ended_file(container.folder), code)
     killed = os.path.exists(os.path.join(container.folder, "oom"))
     container.write_state(
         Status="exited", Running=False, Pid=0, ExitCode=code, FinishedAt=timestamp(), OOMKilled=killed
     )
     if container.config.get("auto_remove"):
-        write_json(ended_file(container.folder), code)
         container.remove()

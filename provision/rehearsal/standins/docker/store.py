@@ -87,7 +87,8 @@ class Container:
 
 def ended_file(folder: str) -> str:
     """Where the exit status of a container that removes itself is kept for the client that waits for it."""
-    return f"{folder}.ended"
+    containers, identity = os.path.split(folder)
+    return os.path.join(os.path.dirname(containers), f"{identity}.ended")
 
 
 class Store:

@@ -1,9 +1,9 @@
 #!/bin/sh
-# iptables: what docker put there; the fault firewall = iptables drops what comes in, but for ssh.
+# iptables: what docker put there; the fault firewall = iptables or ufw drops what comes in, but for ssh.
 [ "${@me@:-root}" = root ] || { echo 'iptables v1.8.7 (legacy): can'\''t initialize iptables table `filter'\'': Permission denied (you must be root)' >&2; exit 4; }
 { read -r fault <'@state@/firewall'; } 2>/dev/null || fault=
 policy=ACCEPT
-[ "$fault" != iptables ] || policy=DROP
+case $fault in iptables | ufw) policy=DROP ;; esac
 chain=
 for word; do case $word in INPUT | FORWARD | OUTPUT | DOCKER) chain=$word ;; esac; done
 case "$*" in

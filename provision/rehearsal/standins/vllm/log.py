@@ -22,6 +22,15 @@ def info(who: str, where: str, text: str) -> None:
     _write(sys.stdout, who, "INFO", where, text)
 
 
+def plugin_found() -> None:
+    """What vLLM says when the plugin for NPUs is there [domain.md 2.5]."""
+    info("", "__init__.py:44", "Available plugins for group vllm.platform_plugins:")
+    info("", "__init__.py:46", "- ascend -> vllm_ascend:register")
+    text = "All plugins in this group will be loaded. Set `VLLM_PLUGINS` to control which plugins to load."
+    info("", "__init__.py:49", text)
+    info("", "__init__.py:238", "Platform plugin ascend is activated")
+
+
 def warning(who: str, where: str, text: str) -> None:
     _write(sys.stdout, who, "WARNING", where, text)
 

@@ -222,9 +222,7 @@ class _Server:
 
 def _greet(node: Node, given: command_line.Arguments) -> None:
     if node.is_npu:
-        log.info("", "__init__.py:44", "Available plugins for group vllm.platform_plugins:")
-        log.info("", "__init__.py:46", "- ascend -> vllm_ascend:register")
-        log.info("", "__init__.py:238", "Platform plugin ascend is activated")
+        log.plugin_found()
     else:
         log.info("", "__init__.py:216", "Automatically detected platform cpu.")
     if not given.on("headless"):

@@ -1,0 +1,155 @@
+"""No packet filter stands between the nodes, and SELinux does not confine the containers.
+
+Beside the ports that are planned, ranks listen on random ones (ZMQ, the torch store, HCCL's negotiation), so all TCP
+must be open between the nodes [domain 3.4]. Judged is what the kernel has, whoever made the rules: a policy that drops
+or rules that do count, unless all from the other nodes is accepted first. The trial ``host_tcp`` really connects;
+this check names what may be in its way. On a cluster of one node it only tells that clients may be kept out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from provision.checks.base import CheckArgs, Finding
+from provision.checks.interface import address_of
+from provision.checks.support import listed, look, per_node
+from provision.facts.base import Fact
+from provision.facts.firewall import Firewall, FirewallValue, Rules
+from provision.facts.network import Network
+from provision.inventory.model import Settings
+from provision.node import Cluster, Node
+from provision.serve import launch
+
+CODE = "N19"
+LEVEL = "warn"
+SCOPE = "cluster"
+
+
+class Args(CheckArgs):
+    """What may be on."""
+
+    selinux: Literal["permissive", "enforcing"] = Field(
+        "permissive", description="the strictest mode of SELinux that is not told"
+    )
+
+
+def facts(settings: Settings) -> Iterable[Fact[object]]:
+    return Firewall(), *launch.facts(settings)
+
+
+def run(args: Args, cluster: Cluster) -> Iterable[Finding]:
+    addresses = {node.name: address_of(node) for node in cluster.nodes}
+    yield from per_node(cluster, lambda node: _check(args, node, _others(node, addresses)))
+
+
+def _others(node: Node, addresses: dict[str, str]) -> list[str]:
+    return [address for name, address in addresses.items() if address and name != node.name]
+
+
+def _check(args: Args, node: Node, others: Sequence[str]) -> Iterator[Finding]:
+    value = look(node, Firewall())
+    if value.rules is None:
+        yield from _unseen(node, value)
+    elif value.rules.closed and not (others and all(_accepted(node, value.rules, other) for other in others)):
+        yield _closed(node, value, value.rules, others)
+    if args.selinux == "permissive":
+        yield from _selinux(node, value)
+
+
+# ---- packet filters
+
+
+def _accepted(node: Node, rules: Rules, other: str) -> bool:
+    """Whether everything from the address is accepted: by its network, or by the interface that it comes in at."""
+    own = node.get(Network()).interface_of(address_of(node))
+    return any(_covers(source, other) or (own is not None and source == own.name) for source in rules.accepts)
+
+
+def _covers(source: str, address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(source, strict=False)
+    except ValueError:
+        return False
+
+
+def _unseen(node: Node, value: FirewallValue) -> Iterator[Finding]:
+    why = listed(value.problems, 1) or "no tool lists its rules"
+    text = f"{value.tool} is active" if value.tool else "a packet filter may be active"
+    yield Finding(
+        f"{text}, and its rules cannot be listed: {why}",
+        f"look by hand ({_list(value)}); qnext-provision check --only host_tcp tells whether nodes reach each other",
+        node=node.name,
+        expected="no packet filter between the nodes",
+        observed=why,
+        level="warn" if value.tool else "info",
+    )
+
+
+def _closed(node: Node, value: FirewallValue, rules: Rules, others: Sequence[str]) -> Finding:
+    who = value.tool or "a packet filter (iptables, nftables)"
+    ports = ", ".join(f"{port} ({purpose})" for purpose, port in launch.ports_on(node).items())
+    whom = f"the other nodes ({listed(others)})" if others else "clients"
+    harm = f"{who} may keep out {whom}: {_what(rules)}"
+    accepted = f"; all is accepted from {listed(rules.accepts)}" if rules.accepts else ""
+    return Finding(
+        harm,
+        _open(value, others, node) + (f"; {_list(value)} shows the rules" if others else ""),
+        node=node.name,
+        expected=f"all TCP from {listed(others)} accepted: {ports}, and random ports" if others else f"open: {ports}",
+        observed=_what(rules) + accepted,
+        level="warn" if others else "info",
+    )
+
+
+def _what(rules: Rules) -> str:
+    """The policy, or the rules that drop."""
+    policy = "what no rule takes is dropped (policy drop)" if rules.input == "drop" else ""
+    dropping = "dropped by rule " + listed([f"`{rule}`" for rule in rules.drops], 2) if rules.drops else ""
+    return "; ".join(text for text in (policy, dropping) if text)
+
+
+def _open(value: FirewallValue, others: Sequence[str], node: Node) -> str:
+    """The commands that let the other nodes in, or clients to the API."""
+    port = node.settings.serve.port
+    if value.tool == "firewalld":
+        opened = [f"--zone=trusted --add-source={address}" for address in others] or [f"--add-port={port}/tcp"]
+        return " && ".join([*(f"firewall-cmd --permanent {words}" for words in opened), "firewall-cmd --reload"])
+    if value.tool == "ufw":
+        return " && ".join([f"ufw allow from {address}" for address in others] or [f"ufw allow {port}/tcp"])
+    sources, which = ",".join(others), f"-s {','.join(others)}" if others else f"-p tcp --dport {port}"
+    match = f"ip saddr {{ {sources.replace(',', ', ')} }}" if others else f"tcp dport {port}"
+    return f"iptables -I INPUT {which} -j ACCEPT; of nftables: nft insert rule TABLE CHAIN {match} accept"
+
+
+def _list(value: FirewallValue) -> str:
+    return {"firewalld": "firewall-cmd --list-all-zones", "ufw": "ufw status verbose"}.get(
+        value.tool, "iptables -S; nft list ruleset"
+    )
+
+
+# ---- SELinux
+
+
+def _selinux(node: Node, value: FirewallValue) -> Iterator[Finding]:
+    if value.selinux == "enforcing":
+        yield Finding(
+            "SELinux is enforcing: it may keep containers from the driver, the devices and the weights",
+            "setenforce 0; to keep it: sed -i 's/^SELINUX=enforcing/SELINUX=permissive/' /etc/selinux/config; "
+            "what it refused: ausearch -m AVC -ts recent",
+            node=node.name,
+            expected="permissive or disabled",
+            observed="enforcing",
+        )
+    elif value.selinux == "permissive" and value.selinux_configured == "enforcing":
+        yield Finding(
+            "SELinux will be enforcing from the next boot on",
+            "sed -i 's/^SELINUX=enforcing/SELINUX=permissive/' /etc/selinux/config",
+            node=node.name,
+            expected="SELINUX=permissive",
+            observed="SELINUX=enforcing",
+            level="info",
+        )
