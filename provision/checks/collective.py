@@ -61,7 +61,9 @@ class Args(CheckArgs):
     sizes: list[float] = Field([1.0, 16.0, 128.0], min_length=1, description="MB of each tensor, in this order")
     seconds: float = Field(180.0, ge=5, le=3600, description="seconds that all of it may take")
     bandwidth: float | None = Field(
-        None, gt=0, description="GB/s of bus bandwidth that the last size must reach; default: none is asked for"
+        None,
+        gt=0,
+        description="GB/s of bus bandwidth that the last size measured must reach; default: none is asked for",
     )
 
 
@@ -147,11 +149,12 @@ def _ranks(args: Args, group: _Group, node: Node, process: Process) -> Run:
 
 
 def _measures(args: Args, group: _Group, results: Mapping[str, ActionResult]) -> Iterator[Shown]:
-    for megabytes, seconds in _measured(group, results):
+    measured = _measured(group, results)
+    for megabytes, seconds in measured:
         bandwidth = _bandwidth(group.world, megabytes, seconds)
         name = f"all-reduce of {megabytes:g} MB"
         yield Measure(name, round(bandwidth, 3), "GB/s", note=f"{group.world} ranks, {seconds * 1e3:.2f} ms each")
-        if args.bandwidth and megabytes == args.sizes[-1] and bandwidth < args.bandwidth:
+        if args.bandwidth and megabytes == measured[-1][0] and bandwidth < args.bandwidth:
             yield Finding(
                 f"{name} over {group.world} ranks reaches {bandwidth:.2f} GB/s of bus bandwidth",
                 "see the links (`check --only npu_link --only fabric`), other traffic, and HCCL_BUFFSIZE in serve.env",

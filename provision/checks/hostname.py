@@ -8,7 +8,7 @@ nodes of one name (a cloned disk) are one node to Ray. Clusters of one node don'
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from provision.checks.base import Finding
 from provision.checks.interface import address_of
@@ -65,7 +65,7 @@ def _check(node: Node) -> Iterator[Finding]:
         )
     elif not addresses:
         yield Finding(f"the node's own name {name} cannot be resolved", line, node=node.name, expected=address)
-    elif address not in addresses and not any(_own(network, found) for found in addresses):
+    elif address not in addresses and _leads_away(network, address, addresses):
         yield Finding(
             f"the node's own name {name} leads to {', '.join(addresses)}",
             line,
@@ -73,6 +73,14 @@ def _check(node: Node) -> Iterator[Finding]:
             expected=address,
             observed=", ".join(addresses),
         )
+
+
+def _leads_away(network: NetworkValue, address: str, addresses: Sequence[str]) -> bool:
+    """Whether the name leads to nowhere on this node that others reach. Where its own address is none either, the check
+    of interfaces says so: then only loopback counts."""
+    if _own(network, address):
+        return not any(_own(network, found) for found in addresses)
+    return all(_loopback(found) for found in addresses)
 
 
 def _own(network: NetworkValue, address: str) -> bool:

@@ -125,7 +125,7 @@ def _unused(node: Node) -> list[SharedFile]:
     """Files of servers in /dev/shm that no process has mapped. Who maps what is only asked where there are some."""
     if not any(file.kind in SERVERS for file in node.get(SharedMemory()).servers):
         return []
-    found = node.get(SharedMemory(mapped=True)).servers
+    found = look(node, SharedMemory(mapped=True)).servers
     return [file for file in found if file.kind in SERVERS and file.mapped is False]
 
 

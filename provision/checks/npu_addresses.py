@@ -156,20 +156,21 @@ def _gateways(cluster: Cluster, found: Found) -> Iterator[Finding]:
         devices = found.get(node.name, {})
         named = {entry.device: entry.gateway for entry in node.get(HccnConf()).devices if entry.device in devices}
         networks = {number: network for number in named if (network := _network(devices[number]))}
-        for number, network in networks.items():
-            if (gateway := named[number]) and not _inside(gateway, network):
-                yield _outside(node, number, gateway, network)
+        outside = [n for n, network in networks.items() if named[n] and not _inside(named[n], network)]
+        if outside:
+            yield _outside(node, outside, named[outside[0]], networks[outside[0]])
         if without := [number for number in networks if number in apart and not named[number]]:
             yield _without(node, without, networks[without[0]])
 
 
-def _outside(node: Node, number: int, gateway: str, network: _Network) -> Finding:
+def _outside(node: Node, numbers: list[int], gateway: str | None, network: _Network) -> Finding:
+    first = numbers[0]
     return Finding(
-        f"davinci {number}: the gateway in {HCCN_CONF} is not in the NPU's own network",
-        f"correct gateway_{number}= or the netmask; in use now: {_TOOL} -i {number} -gateway -g (administrator)",
+        f"davinci {span(numbers)}: the gateway in {HCCN_CONF} is not in the NPU's own network",
+        f"correct gateway_{first}= or the netmask; in use now: {_TOOL} -i {first} -gateway -g (administrator)",
         node=node.name,
         expected=f"an address of {network}",
-        observed=f"gateway_{number}={gateway}",
+        observed=f"gateway_{first}={gateway}",
     )
 
 
@@ -202,9 +203,9 @@ def _network(device: HccnDevice) -> _Network | None:
         return None
 
 
-def _inside(address: str, network: _Network) -> bool:
+def _inside(address: str | None, network: _Network) -> bool:
     try:
-        return ipaddress.ip_address(address) in network
+        return ipaddress.ip_address(address or "") in network
     except ValueError:
         return False
 
@@ -228,8 +229,8 @@ def _over_hccs(cluster: Cluster, found: Found) -> Iterator[Shown]:
     yield from compared(
         "super pod",
         pods,
-        f"davinci {span(lone[example])} of {example} has no RoCE network, so only HCCS joins it to others: take nodes of "
-        "one super-pod (`npu-smi info -t spod-info -i 0 -c 0`), or bring RoCE up",
+        f"davinci {span(lone[example])} of {example} has no RoCE network, so only HCCS joins it to others: take nodes "
+        "of one super-pod (`npu-smi info -t spod-info -i 0 -c 0`), or bring RoCE up",
         summary="nodes without RoCE are in different super-pods",
     )
     for name, numbers in lone.items():

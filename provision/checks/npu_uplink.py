@@ -78,7 +78,8 @@ _WANTED: tuple[tuple[str, str, Callable[[HccnDetailDevice], bool]], ...] = (
     ),
     (
         "detection address",
-        _TOOL + " -i {n} -netdetect -s address A (mostly the gateway), and netdetect_{n}=A in /etc/hccn.conf; without it "
+        _TOOL
+        + " -i {n} -netdetect -s address A (mostly the gateway), and netdetect_{n}=A in /etc/hccn.conf; without it "
         "net_health stays Init",
         lambda device: device.netdetect in _UNSET,
     ),
@@ -97,7 +98,7 @@ def _unsteady(args: Args, node: Node, own: Iterable[HccnDetailDevice]) -> Iterat
         first = max(often, key=lambda number: often[number])
         yield Finding(
             f"davinci {span(often)}: the NPU's link went down {often[first]} times within {args.hours:g} h",
-            f"{_TOOL} -i {first} -link_stat -g tells when; cable, optics ({_TOOL} -i {first} -optical -g) or switch port",
+            f"{_TOOL} -i {first} -link_stat -g tells when; cable, optics (`-optical -g`) or switch port",
             node=node.name,
             expected=f"fewer than {args.flaps}",
             observed=f"{often[first]} on davinci {first}",

@@ -305,7 +305,8 @@ def _page(about: Explained) -> Iterator[str]:
 
 def _setting(about: Explained) -> Iterator[str]:
     level = "warn" if about.level == "fail" else "fail"
-    others = "".join(f", {threshold.name}: {threshold.default}" for threshold in about.thresholds[:2])
+    set_ones = [threshold for threshold in about.thresholds if threshold.default not in ("null", "required")]
+    others = "".join(f", {threshold.name}: {threshold.default}" for threshold in set_ones[:2])
     yield "             qnext:"
     yield (
         f"               checks: {{{about.key}: {{level: {level}{others}}}}}"

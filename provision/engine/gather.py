@@ -77,7 +77,7 @@ def _note_needs(number: int, state: State, item: Mapping[str, object]) -> None:
         return
     tasks = [pair for pair in enumerate(play.tasks) if tagged(play, pair[1], state.tags, state.skip_tags)]
     for view in state.live():
-        if view.name in chosen:
+        if view.name in chosen and scope.play_applies(play, state, view, item):
             known = state.needs.setdefault(view.name, {})
             for place, task in tasks:
                 if (number, place) not in known:

@@ -3,8 +3,8 @@
     RANK=… LOCAL_RANK=… WORLD_SIZE=… MASTER_ADDR=… MASTER_PORT=… python3 all_reduce.py BACKEND SECONDS MEGABYTES…
 
 Each rank says "joined RANK" once all have met. Of each size every rank proves the sum, then rank 0 says
-"measured MEGABYTES SECONDS": the mean time of one, by the slowest rank. A size for which the time would not suffice is
-left out. What it prints is read by the check.
+"measured MEGABYTES SECONDS": the mean time of one, by the slowest rank. A size for which the time would not suffice, or
+of which one would take over 10 s, is left out: by then the smaller ones have told. What it prints is read by the check.
 """
 
 # ruff: noqa: T201
@@ -16,6 +16,8 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+TOO_LONG = 10.0
 
 backend, seconds, sizes = sys.argv[1], float(sys.argv[2]), [float(word) for word in sys.argv[3:]]
 rank, local, world = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
@@ -56,7 +58,8 @@ print("joined", rank, flush=True)
 expected, pace = world * (world + 1) / 2, 0.0
 for size in sizes:
     count = max(1, int(size * 1e6 / 4))
-    if slowest(4 * pace * count - (ends - time.monotonic())) > 0:
+    left = ends - time.monotonic()
+    if slowest(max(4 * pace * count - left, pace * count - TOO_LONG)) > 0:
         break
     tensor = full(count, rank + 1)
     reduced(tensor)

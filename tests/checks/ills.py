@@ -9,6 +9,7 @@ from provision.accel.ascend.npu_smi import NpuProcess
 from provision.facts.davinci import DavinciValue
 from provision.facts.docker import ContainersValue, DockerValue, ImageValue
 from provision.facts.driver import SOURCES, DriverValue, MountSource, MountSourcesValue
+from provision.facts.files import ListingValue
 from provision.facts.hccn import HccnValue
 from provision.facts.network import Interface, Listener
 from provision.facts.npu_smi import Holder, NpuSmiMappingValue, NpuSmiValue
@@ -109,6 +110,7 @@ def our_server(node: FakeNode) -> None:
     dies(node, *range(16), hbm_used_mb=60000)
     node.alter("ports", listeners=(Listener("0.0.0.0", 8000, 77, "vllm"), Listener("0.0.0.0", 13389, 77, "vllm")))
     node.alter("memory", available=GIB)
+    node.facts["listing"] = ListingValue("/var/lib/qnext/qnext/launch", True, ("head.sh",))
 
 
 def our_server_unseen(node: FakeNode) -> None:

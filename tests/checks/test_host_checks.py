@@ -121,9 +121,7 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "memory lies in huge pages": (
         A3,
         lambda n: n.alter("memory", available=20 * GIB, hugepages_total=51200, hugepage_size=2 << 20),
-        [
-            "warn N14 20.0 GB of main memory are available, 64.0 GB are advised for these weights, and 100.0 GB lie in"
-        ],
+        ["warn N14 20.0 GB of main memory are available, 64.0 GB are advised for these weights, and 100.0 GB lie in"],
     ),
     "swapping": (
         CPU,
@@ -178,9 +176,7 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
         lambda n: n.facts.update(
             {"clusters": ClustersValue((OtherCluster("other", (PlannedPort(8000, "port", "head"),)),))}
         ),
-        [
-            "warn N18 port 8000 (API) is also that of cluster other, which does not run now (/var/lib/qnext/other"
-        ],
+        ["warn N18 port 8000 (API) is also that of cluster other, which does not run now (/var/lib/qnext/other"],
     ),
     "a port in another cluster's container": (
         A3,
@@ -198,9 +194,7 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "a rule rejects": (
         A3,
         lambda n: rules(n, Rules("accept", drops=("-A INPUT -j REJECT",))),
-        [
-            "warn N19 a packet filter (iptables, nftables) may keep out the other nodes (10.0.0.2): dropped by rule"
-        ],
+        ["warn N19 a packet filter (iptables, nftables) may keep out the other nodes (10.0.0.2): dropped by rule"],
     ),
     "all is dropped, but the network of the nodes": (
         A3,
@@ -461,3 +455,11 @@ def test_a_folder_where_the_driver_has_a_file_is_offered_to_go() -> None:
     )
     (action,) = fixed(node, "mounts")
     assert action.script == "rmdir -- /etc/hccn.conf\n"
+
+
+def test_nothing_is_offered_where_it_could_not_be_seen_who_maps_what() -> None:
+    node = healthy(0, CPU)
+    shm(node, PSM)
+    node.alter("shared-memory", problems=("no answer within 10 s",))
+    found = findings(cluster(node), "leftovers")
+    assert [(f.summary, f.fix) for f in found] == [("the probe shared-memory: no answer within 10 s", "")]

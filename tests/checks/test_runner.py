@@ -157,7 +157,7 @@ def test_facts_are_asked_for_once_and_only_where_a_check_needs_them() -> None:
     on_cpu = {fact.name for fact in runner.required_facts(world.settings("cpu"))}
     assert not on_cpu & {"npu-smi", "npu-smi-mapping", "davinci", "hccn", "driver", "mount-sources"}
     without = {fact.name for fact in runner.required_facts(world.settings("cpu", checks={"leftovers": "off"}))}
-    assert on_cpu - without == {"processes"}
+    assert on_cpu - without == {"processes", "shared-memory", "listing"}
 
 
 def test_a_quick_run_asks_nothing_of_thorough_checks() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from provision import clock
 from provision.accel.ascend.driver import AscendInstall, DriverVersion, FirmwareVersion
+from provision.accel.ascend.hccn import HccnAddress
 from provision.accel.ascend.npu_smi import Die, MappedChip
 from provision.accel.ascend.npu_smi_sections import ChipEcc
 from provision.accel.ascend.pci import PciDevice
@@ -23,7 +24,9 @@ from provision.facts.docker import Container, ContainersValue, DockerValue, Imag
 from provision.facts.driver import SOURCES, DriverValue, MountSource, MountSourcesValue
 from provision.facts.files import ListingValue
 from provision.facts.firewall import FirewallValue, Rules
-from provision.facts.hccn import HccnDevice, HccnValue
+from provision.facts.hccn import HccnConfValue, HccnDevice, HccnValue
+from provision.facts.hccn_detail import HccnDetailDevice, HccnDetailValue
+from provision.facts.hccs import HccsValue
 from provision.facts.kernel_log import KernelLogValue
 from provision.facts.limits import UNLIMITED, Limit, LimitsValue, Rlimits
 from provision.facts.logs import LogTailsValue
@@ -218,7 +221,7 @@ def healthy(index: int = 0, own: Settings | None = None) -> FakeNode:
         "kernel-log": KernelLogValue("dmesg", now="2026-11-24T12:00:00", uptime=864000.0),
         **_system(),
     }
-    return FakeNode(index, own, facts | (_npus(own) if own.hardware != "cpu" else {}))
+    return FakeNode(index, own, facts | (_npus(own, index) if own.hardware != "cpu" else {}))
 
 
 def disk(own: Settings, **changes: Any) -> DiskValue:
@@ -302,7 +305,7 @@ def _die(npu: int, chip: int, device: int, name: str, phy_id: int | None = None)
     return Die(npu, chip, phy_id, name, "OK", None, 41, bus, hbm_used_mb=3100, hbm_total_mb=65536, device=device)
 
 
-def _npus(own: Settings) -> dict[str, Any]:
+def _npus(own: Settings, index: int) -> dict[str, Any]:
     table = dies(own)
     numbers = tuple(range(len(table)))
     sources = tuple(MountSource(path, "missing" if "sbin" in path else kind, kind) for path, kind in SOURCES.items())
@@ -330,8 +333,17 @@ def _npus(own: Settings) -> dict[str, Any]:
         "mount-sources": MountSourcesValue(sources, "/usr/local/bin/npu-smi"),
         "hccn": HccnValue(
             "/usr/local/Ascend/driver/tools/hccn_tool",
-            tuple(HccnDevice(n, "UP", "Success", f"29.1.0.{n + 1}", "255.255.0.0", 0) for n in numbers),
+            tuple(HccnDevice(n, "UP", "Success", f"29.1.{index}.{n + 1}", "255.255.0.0", 0) for n in numbers),
         ),
+        "hccn-conf": HccnConfValue(
+            True,
+            tuple(HccnAddress(n, f"29.1.{index}.{n + 1}", "255.255.0.0", "29.1.0.254", "29.1.0.254") for n in numbers),
+        ),
+        "hccn-detail": HccnDetailValue(
+            "/usr/local/Ascend/driver/tools/hccn_tool",
+            tuple(HccnDetailDevice(n, "29.1.0.254", f"eth{n}", "29.1.0.254", f"400GE1/1/{n}", "leaf") for n in numbers),
+        ),
+        "hccs": HccsValue(4, {n: f"192.168.{index}.{199 - n}" for n in numbers}),
     }
 
 

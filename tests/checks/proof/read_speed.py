@@ -31,4 +31,5 @@ PROOF = Proof(
     says=r"read at \d+ MB/s, so loading takes about \d+ min",
     faults={"read/slow": "20"},
     qnext={"checks": {"read_speed": {"seconds": 2}}},
+    alone=True,
 )

@@ -18,6 +18,6 @@ def one_behind() -> Any:
 PROOF = Proof(
     passes=pair,
     fails=one_behind,
-    says="driver or firmware differ: .*25.5.0.* on",
-    faults={"driver/version": "25.5.0"},
+    says="driver or firmware differ: .* on node2|driver or firmware differ: .*25.5.0",
+    faults={"firmware/version": "7.7.0.1.231"},
 )

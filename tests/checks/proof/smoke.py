@@ -43,4 +43,5 @@ PROOF = Proof(
     says="torch sees 0 devices of",
     faults={"smoke/fails": "devices"},
     pulled=True,
+    alone=True,
 )
