@@ -15,12 +15,11 @@ from provision.facts.docker import Image
 from provision.facts.system import Os
 from provision.inventory.model import Settings
 from provision.node import Node
+from provision.serve.compatibility import ARCHITECTURES, platform_for
 
 CODE = "N02"
 LEVEL = "fail"
 SCOPE = "node"
-
-DOCKER_NAMES = {"aarch64": "arm64", "x86_64": "amd64", "arm64": "arm64", "amd64": "amd64"}
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
@@ -31,11 +30,11 @@ def run(node: Node) -> Iterable[Finding]:
     image, machine = node.get(Image(node.settings.install.image)), look(node, Os()).arch
     if not image.present or not machine or not image.arch:
         raise Skip("the image is not there yet")
-    wanted = DOCKER_NAMES.get(machine, machine)
-    if DOCKER_NAMES.get(image.arch, image.arch) != wanted:
+    wanted = ARCHITECTURES.get(machine, machine)
+    if ARCHITECTURES.get(image.arch, image.arch) != wanted:
         yield Finding(
             f"the image is made for {image.arch}, the node is {machine}",
-            f"docker rmi {image.ref}; docker pull --platform linux/{wanted} {image.ref}",
+            f"docker rmi {image.ref}; docker pull --platform {platform_for(machine) or machine} {image.ref}",
             expected=wanted,
             observed=image.arch,
         )

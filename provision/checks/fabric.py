@@ -53,7 +53,7 @@ class Args(CheckArgs):
     pairs: Literal["auto", "rails", "rails+first", "all"] = Field(
         "auto",
         description="rails: device i to device i; rails+first: also the first to all; all: each to all; auto: "
-        "rails+first where that can end within the deadline, else rails",
+        "rails+first where that can end within the deadline, else rails, else as many rails as fit",
     )
     deadline: float = Field(300.0, ge=5, le=7200, description="seconds that a node may ping in all; kept on the node")
     call: float = Field(10.0, ge=1, le=60, description="seconds that one ping may take")
@@ -64,12 +64,14 @@ class Args(CheckArgs):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """``asks`` and ``pings`` of a node have the same order. ``unasked``: no address is known for them."""
+    """``asks`` and ``pings`` of a node have the same order. ``unasked``: no address is known for them. ``rails``: on
+    how many each pair of nodes is tried where the time allows a sample only; else 0."""
 
     pairs: Pairs
     pings: Mapping[str, Sequence[Ping]]
     asks: Mapping[str, Sequence[Ask]]
     unasked: frozenset[Ping]
+    rails: int = 0
 
     def seconds(self, node: str) -> float:
         """What the node's pings take where all go well."""
@@ -116,7 +118,17 @@ def _planned(args: Args, cluster: Cluster, hccs: Mapping[str, HccsValue]) -> _Pl
     wanted: tuple[Pairs, ...] = ("rails+first", "rails") if args.pairs == "auto" else (args.pairs,)
     plans = [_plan(pairs, args, cluster, hccs) for pairs in wanted]
     fitting = (plan for plan in plans if max(map(plan.seconds, plan.asks), default=0.0) <= args.deadline)
-    return next(fitting, plans[-1])
+    return next(fitting, None) or (_sample(plans[-1], args) if args.pairs == "auto" else plans[-1])
+
+
+def _sample(plan: _Plan, args: Args) -> _Plan:
+    """The first rounds, in which every node asks every other: as many as fit."""
+    others, worst = len(plan.pings) - 1, max(plan.asks, key=plan.seconds)
+    each = plan.seconds(worst) / len(plan.asks[worst])
+    rails = max(1, int(args.deadline * 0.9 / each / others))
+    pings = {node: own[: rails * others] for node, own in plan.pings.items()}
+    asks = {node: own[: rails * others] for node, own in plan.asks.items()}
+    return _Plan(plan.pairs, pings, asks, plan.unasked, rails)
 
 
 def _plan(pairs: Pairs, args: Args, cluster: Cluster, hccs: Mapping[str, HccsValue]) -> _Plan:
@@ -225,10 +237,12 @@ def _time(seconds: float) -> str:
 def _told(
     args: Args, cluster: Cluster, plan: _Plan, results: Mapping[str, ActionResult], hccs: Mapping[str, HccsValue]
 ) -> Iterator[Shown]:
-    seen, broken = _Seen(), list[Finding]()
+    seen, broken, late = _Seen(), list[Finding](), dict[str, int]()
     for node, result in results.items():
         sweep = _heard(args, plan, node, result, seen)
         broken += _ended(args, plan, node, result, sweep)
+        if sweep.ended == "over":
+            late[node] = sweep.done
     for ping in plan.unasked:
         seen.left[ping] = "no address"
     pods = {name: str(value.pod) for name, value in hccs.items() if value.pod is not None}
@@ -236,6 +250,8 @@ def _told(
         yield comparison("super pod", pods, "info")
     yield from _matrices(plan, [node.name for node in cluster.nodes], seen)
     yield from broken
+    yield from _late(args, plan, late)
+    yield from _sampled(args, plan)
     yield from _without_address(plan)
     for ill in ("lost", "partial", "slow"):
         yield from _ills(args, cluster, ill, seen)
@@ -293,20 +309,34 @@ def _ended(args: Args, plan: _Plan, node: str, result: ActionResult, sweep: Swee
             expected=f"an answer within {args.call:.0f} s",
             observed="none, several times one after the other",
         )
-    elif sweep.ended == "over":
+
+
+def _late(args: Args, plan: _Plan, done: Mapping[str, int]) -> Iterator[Finding]:
+    """The nodes whose time was over, in one finding."""
+    if not done:
+        return
+    node = min(done, key=lambda name: done[name] / len(plan.asks[name]))
+    count = len(plan.asks[node])
+    untried = sum(len(plan.asks[name]) - number for name, number in done.items())
+    enough = min(7200.0, args.deadline * count / max(done[node], 1) * 1.2)
+    yield Finding(
+        f"the time for NPU pings was over on {listed(list(done), 8)}: {untried} pings were not tried",
+        f"more time (qnext.checks.fabric: {{deadline: {enough:.0f}}}) or fewer (qnext.checks.fabric: {{pairs: rails}})",
+        node=node,
+        expected=f"{count} pings within {args.deadline:.0f} s",
+        observed=f"{done[node]} pings on {node}",
+        level="warn",
+    )
+
+
+def _sampled(args: Args, plan: _Plan) -> Iterator[Finding]:
+    if plan.rails:
         yield Finding(
-            f"the time for NPU pings was over on {node}: {untried}",
-            f"more time (qnext.checks.fabric: {{deadline: {_enough(args, count, done):.0f}}}) or fewer "
-            "(qnext.checks.fabric: {pairs: rails})",
-            node=node,
-            expected=f"{count} pings within {args.deadline:.0f} s",
-            observed=f"{done} pings",
-            level="warn",
+            f"NPU pings are a sample: each pair of nodes was tried on {plan.rails} of its rails, as all would take "
+            f"longer than {_time(args.deadline)}",
+            "all of them: qnext.checks.fabric: {pairs: rails, deadline: 7200}",
+            level="info",
         )
-
-
-def _enough(args: Args, count: int, done: int) -> float:
-    return min(7200.0, args.deadline * count / max(done, 1) * 1.2)
 
 
 def _without_address(plan: _Plan) -> Iterator[Finding]:
@@ -501,7 +531,7 @@ def _by_node(title: str, nodes: Sequence[str], pings: Mapping[tuple[str, str], S
 
 
 def _worst(pings: Sequence[Ping], seen: _Seen) -> Cell:
-    """The worst state, with the longest time in it and the devices it is about."""
+    """The worst state (lost: all of them, partial: some), the longest time in it, the devices that it is about."""
     if not pings:
         return Cell("untried", text="nothing to try")
     cells = {ping: _cell(ping, seen) for ping in pings}
@@ -509,7 +539,8 @@ def _worst(pings: Sequence[Ping], seen: _Seen) -> Cell:
     own = [ping for ping, cell in cells.items() if cell.state == state]
     times = [cells[ping].value or 0.0 for ping in own if cells[ping].value is not None]
     text = "" if state == "ok" else f"davinci {span(ping.to for ping in own)}: {cells[own[0]].text}"
-    return Cell(state, max(times, default=None), text)
+    some = state == "lost" and any(cell.state not in ("lost", "untried") for cell in cells.values())
+    return Cell("partial" if some else state, max(times, default=None), text)
 
 
 def _cell(ping: Ping, seen: _Seen) -> Cell:

@@ -120,9 +120,10 @@ def _open(value: FirewallValue, others: Sequence[str], node: Node) -> str:
         return " && ".join([*(f"firewall-cmd --permanent {words}" for words in opened), "firewall-cmd --reload"])
     if value.tool == "ufw":
         return " && ".join([f"ufw allow from {address}" for address in others] or [f"ufw allow {port}/tcp"])
-    sources, which = ",".join(others), f"-s {','.join(others)}" if others else f"-p tcp --dport {port}"
-    match = f"ip saddr {{ {sources.replace(',', ', ')} }}" if others else f"tcp dport {port}"
-    return f"iptables -I INPUT {which} -j ACCEPT; of nftables: nft insert rule TABLE CHAIN {match} accept"
+    which = f"-s {','.join(others)}" if others else f"-p tcp --dport {port}"
+    six = "6" if any(":" in address for address in others) else ""
+    match = f"ip{six} saddr {{ {', '.join(others)} }}" if others else f"tcp dport {port}"
+    return f"ip{six}tables -I INPUT {which} -j ACCEPT; of nftables: nft insert rule TABLE CHAIN {match} accept"
 
 
 def _list(value: FirewallValue) -> str:

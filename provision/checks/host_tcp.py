@@ -317,6 +317,7 @@ _WORDS = {
     "refused": "refused",
     "timeout": "not answered",
     "unreachable": "told to be unreachable",
+    "forbidden": "forbidden by the node that asks",
     "reset": "reset",
     "silent": "taken by something that is not the node's listener",
     "stranger": "taken by another machine",
@@ -327,12 +328,13 @@ _OPEN = "all TCP between the nodes must be open, as ranks use any port"
 def _finding(word: str, cause: Cause, hosts: Mapping[str, _Host], vanished: Sequence[str]) -> Finding:
     first = cause.pings[0]
     target = hosts[first.target]
+    blamed = _blamed(cause)
     said = _WORDS.get(word, f"failing with {word}")
     example = f"{first.source} to {target.address} of {first.target}: {word}"
     more = f"; {len(cause.pings)} ways in all" if len(cause.pings) > 1 else ""
     return Finding(
         f"{_subject(cause)} {said}",
-        _gone(first.target) if first.target in vanished and word == "refused" else _remedy(word, first, hosts),
+        _gone(first.target) if first.target in vanished and word == "refused" else _remedy(word, first, hosts, blamed),
         node=_culprit(cause),
         expected="a connection, greeted by the right node",
         observed=example + more,
@@ -362,26 +364,40 @@ def _culprit(cause: Cause) -> str:
     return cause.pings[0].target if cause.kind in ("pairs", "way", "all") else cause.node
 
 
+def _blamed(cause: Cause) -> str:
+    """Whose firewall to look at: a filter that knows no connections also drops what comes back to its own node."""
+    first = cause.pings[0]
+    match cause.kind:
+        case "all" | "nodes":
+            return f"both {first.source} and {first.target}" if cause.kind == "nodes" else "every node"
+        case "node" | "device" | "sends":
+            return cause.node
+        case _:
+            return first.target
+
+
 def _gone(node: str) -> str:
     return f"our listener on {node} was ended by something (`dmesg`, systemd-oomd on it may tell); try again"
 
 
-def _remedy(word: str, ping: Ping, hosts: Mapping[str, _Host]) -> str:
+def _remedy(word: str, ping: Ping, hosts: Mapping[str, _Host], blamed: str) -> str:
     source, target = hosts[ping.source].address, hosts[ping.target].address
     trust = f"`firewall-cmd --permanent --zone=trusted --add-source={source}; firewall-cmd --reload`"
     match word:
         case "refused":
-            return f"a firewall rejects: on {ping.target} `iptables -S; nft list ruleset`; {trust}; {_OPEN}"
+            return f"a firewall rejects: on {blamed} `iptables -S; nft list ruleset`; {trust}; {_OPEN}"
         case "timeout":
             return (
-                f"something drops the packets: a firewall of {ping.target} (`iptables -S; nft list ruleset`; {trust}), "
+                f"something drops the packets: a firewall of {blamed} (`iptables -S; nft list ruleset`; {trust}), "
                 f"a security group, or another network: `ip route get {target}` on {ping.source}; {_OPEN}"
             )
         case "unreachable":
             return (
-                f"no route, or firewalld, which rejects so: `ip route get {target}` on {ping.source}; on {ping.target} "
+                f"no route, or firewalld, which rejects so: `ip route get {target}` on {ping.source}; on {blamed} "
                 f"`firewall-cmd --list-all`, {trust}; or correct qnext.data_address"
             )
+        case "forbidden":
+            return f"a firewall of {ping.source} itself lets nothing out: `iptables -S OUTPUT` there; {_OPEN}"
         case "stranger":
             return (
                 f"another machine has the address: `arping -D -c 2 {target}`, `ip neigh show {target}` on {ping.source}"
@@ -410,7 +426,7 @@ def _some_ports(hosts: Mapping[str, _Host], seen: _Seen) -> Iterator[Finding]:
         what = "ports that are not of the launch plan" if any_port else f"port {_ports(host, ports)}"
         yield Finding(
             f"{what} of {target}: connections are {_WORDS.get(word, word)}, on others they are well",
-            _remedy(word, Ping(sources[0], 0, target, 0), hosts),
+            _remedy(word, Ping(sources[0], 0, target, 0), hosts, target),
             node=target,
             expected="a connection on every port",
             observed=f"{word} on {_ports(host, ports)} from {listed(sources, 8)}",

@@ -41,9 +41,11 @@ def run(cluster: Cluster) -> Iterable[Shown]:
     found = {node.name: devices for node in cluster.nodes if (devices := _devices(node))}
     if not found:
         raise Skip("hccn_tool tells of no NPU: the check npu_link says so")
-    yield from _duplicates(found)
+    twice = _owners_of_one(found)
+    yield from _duplicates(twice)
     for node in cluster.nodes:
-        yield from _against_file(node, found.get(node.name, {}))
+        told = {number for many in twice.values() for name, number in many if name == node.name}
+        yield from _against_file(node, {n: d for n, d in found.get(node.name, {}).items() if n not in told})
     masks = {name: _masks(devices) for name, devices in found.items() if _masks(devices)}
     yield from compared("NPU netmask", masks, _MASK, level="warn", summary="the NPUs' netmasks differ")
     yield from _gateways(cluster, found)
@@ -65,17 +67,21 @@ def _devices(node: Node) -> dict[int, HccnDevice]:
 # ---- each once
 
 
-def _duplicates(found: Found) -> Iterator[Finding]:
-    """Two nodes set up from one file give one finding, not one for each of their NPUs."""
+def _owners_of_one(found: Found) -> dict[str, list[tuple[str, int]]]:
+    """The addresses that several have, with the nodes and devices."""
     owners: dict[str, list[tuple[str, int]]] = {}
     for node, devices in found.items():
         for device in devices.values():
             if device.address:
                 owners.setdefault(device.address, []).append((node, device.device))
+    return {address: many for address, many in owners.items() if len(many) > 1}
+
+
+def _duplicates(twice: Mapping[str, list[tuple[str, int]]]) -> Iterator[Finding]:
+    """Two nodes set up from one file give one finding, not one for each of their NPUs."""
     by_nodes: dict[tuple[str, ...], dict[str, list[tuple[str, int]]]] = {}
-    for address, many in owners.items():
-        if len(many) > 1:
-            by_nodes.setdefault(tuple(dict.fromkeys(node for node, _ in many)), {})[address] = many
+    for address, many in twice.items():
+        by_nodes.setdefault(tuple(dict.fromkeys(node for node, _ in many)), {})[address] = many
     for nodes, addresses in by_nodes.items():
         first, many = next(iter(addresses.items()))
         where = " and ".join(f"davinci {number} of {node}" for node, number in many)
@@ -84,7 +90,8 @@ def _duplicates(found: Found) -> Iterator[Finding]:
         yield Finding(
             f"{where} have the same NPU address {first}{more}",
             f"give each NPU its own: {_TOOL} -i {number} -ip -s address A netmask M on {node}, and the same in "
-            f"{HCCN_CONF}; compare this file of {listed(nodes, 8)} (administrator)",
+            f"{HCCN_CONF}; compare this file of {listed(nodes, 8)}; `{_TOOL} -i {number} -cfg recovery` sets what it "
+            "says (administrator)",
             node=nodes[-1],
             expected="every address once in the cluster",
             observed="; ".join(f"{address} {len(owners)} times" for address, owners in list(addresses.items())[:4]),
@@ -95,7 +102,7 @@ def _duplicates(found: Found) -> Iterator[Finding]:
 
 
 def _against_file(node: Node, devices: Mapping[int, HccnDevice]) -> Iterator[Finding]:
-    """Without any file the check mounts tells; an A3 whose NPUs use HCCS alone has none."""
+    """Without any file the check mounts tells, of an NPU without an address npu_link."""
     conf = node.get(HccnConf())
     if not conf.found:
         return
@@ -103,7 +110,6 @@ def _against_file(node: Node, devices: Mapping[int, HccnDevice]) -> Iterator[Fin
     own = {number: device.address for number, device in devices.items() if device.address}
     other = {n: entries[n].address for n, a in own.items() if n in entries and entries[n].address not in (None, a)}
     absent = [n for n in own if n not in entries or entries[n].address is None]
-    unset = [n for n, d in devices.items() if d.address is None and n in entries and entries[n].address]
     if other:
         first = min(other)
         yield Finding(
@@ -122,14 +128,6 @@ def _against_file(node: Node, devices: Mapping[int, HccnDevice]) -> Iterator[Fin
             expected=f"address_{absent[0]}={own[absent[0]]}",
             observed="none",
             level="warn",
-        )
-    if unset:
-        yield Finding(
-            f"davinci {span(unset)}: {HCCN_CONF} has an address, the NPU has none",
-            f"{_TOOL} -i {unset[0]} -cfg recovery sets what the file says (administrator)",
-            node=node.name,
-            expected=f"{entries[unset[0]].address}",
-            observed="none",
         )
 
 
@@ -154,7 +152,11 @@ def _gateways(cluster: Cluster, found: Found) -> Iterator[Finding]:
     apart = {number for number in _numbers(found) if len(_networks(found, number)) > 1}
     for node in cluster.nodes:
         devices = found.get(node.name, {})
-        named = {entry.device: entry.gateway for entry in node.get(HccnConf()).devices if entry.device in devices}
+        named = {
+            entry.device: entry.gateway
+            for entry in node.get(HccnConf()).devices
+            if entry.device in devices and entry.address == devices[entry.device].address
+        }
         networks = {number: network for number in named if (network := _network(devices[number]))}
         outside = [n for n, network in networks.items() if named[n] and not _inside(named[n], network)]
         if outside:

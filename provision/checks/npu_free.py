@@ -1,8 +1,9 @@
 """Nobody else uses the NPUs.
 
-A device belongs to one container at a time; memory used by another process is missing for the weights. An idle die of
-64 GB uses up to about 3.9 GB, so more than 6 % means that somebody is there [domain 1.4]. Our own running servers of
-this cluster don't count; another cluster of this tool is named as such.
+A device belongs to one container at a time; memory used by another process is missing for the weights. An idle die uses
+up to about 3.9 GB, whatever its size (one of 32 GB up to 2.9), so more than 6 % and more than that means that somebody
+is there [domain 1.4; samples/npu FIELDS, Rows]. Our own running servers of this cluster don't count; another cluster of
+this tool is named as such.
 
 Each holder is told once, with all its dies: who it is, since when, and the command that would release them. That is for
 its owner to run: this tool never ends what it didn't start. A container that may reach all devices (privileged) and
@@ -47,6 +48,7 @@ class Args(CheckArgs):
     """When a die counts as used though nobody is shown."""
 
     idle_share: float = Field(0.06, ge=0, le=1, description="share of a die's memory that an idle one uses at most")
+    idle_mb: int = Field(3900, ge=0, description="MB that an idle die may use though they are more than that share")
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
@@ -247,9 +249,7 @@ def _release(users: Sequence[_User]) -> str:
 
 def _memory(args: Args, node: Node, dies: Mapping[int, Die]) -> Iterator[Finding]:
     used = {
-        number: die
-        for number, die in dies.items()
-        if die.hbm_total_mb and (die.hbm_used_mb or 0) > args.idle_share * die.hbm_total_mb
+        number: die for number, die in dies.items() if die.hbm_total_mb and (die.hbm_used_mb or 0) > _idle(args, die)
     }
     if not used:
         return
@@ -258,9 +258,14 @@ def _memory(args: Args, node: Node, dies: Mapping[int, Die]) -> Iterator[Finding
         f"{named(node, used)}: memory is in use and no process is shown",
         "wait a minute after a stop; then look for other containers (docker ps) and at /proc/uda/namespace_node; "
         f"what remains is the driver's, and a reboot frees it; or go without: {without(node, used)}",
-        expected=f"at most {args.idle_share:.0%} used",
+        expected=f"at most {_idle(args, most):.0f} MB used",
         observed=f"up to {most.hbm_used_mb} of {most.hbm_total_mb} MB",
     )
+
+
+def _idle(args: Args, die: Die) -> float:
+    """MB that the die uses at most while nobody does."""
+    return max(args.idle_share * (die.hbm_total_mb or 0), args.idle_mb)
 
 
 def _unknown(node: Node) -> Iterator[Finding]:

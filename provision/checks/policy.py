@@ -57,8 +57,8 @@ class Policy:
 
     def level(self, spec: CheckSpec, code: str = "") -> Level:
         """The worst that a finding of this check (and code) can be."""
-        code = (code or spec.code).lower()
-        return self.levels.get(code, self.levels.get(spec.name, self.levels.get(spec.code.lower(), spec.level)))
+        own = self.levels.get(spec.name, spec.level)
+        return own if code in ("", spec.code) else self.levels.get(_subject(code), own)
 
     def is_on(self, spec: CheckSpec) -> bool:
         """Whether the check is not switched off."""
@@ -66,9 +66,8 @@ class Policy:
 
     def args(self, spec: CheckSpec) -> CheckArgs:
         """The check's thresholds. Raises ``ConfigError`` for a wrong one."""
-        given = {**self.thresholds.get(spec.code.lower(), {}), **self.thresholds.get(spec.name, {})}
         try:
-            return spec.Args(**given)
+            return spec.Args(**self.thresholds.get(spec.name, {}))
         except ValidationError as error:
             raise _wrong_threshold(spec, error) from None
 
@@ -77,7 +76,7 @@ class Policy:
         code = finding.code or spec.code
         level = min(self.level(spec, code), finding.level, key=STRICTNESS.index)
         filled = replace(finding, check=spec.name, code=code, node=finding.node or node, level=level)
-        waiver = self.waivers.get(code.lower()) or self.waivers.get(spec.name)
+        waiver = self.waivers.get(_subject(code)) or self.waivers.get(spec.name)
         return _waived(filled, waiver) if waiver and level in ("fail", "warn") else filled
 
 
@@ -122,7 +121,7 @@ def _policy(key: _Key) -> Policy:
                 thresholds[word] = {**thresholds.get(word, {}), **others}
     made = Policy(levels, thresholds, {known_word(name, "qnext.waive"): w for name, w in key.waive.items()})
     for spec in registry.checks():
-        if spec.name in thresholds or spec.code.lower() in thresholds:
+        if spec.name in thresholds:
             made.args(spec)
     return made
 
@@ -154,20 +153,32 @@ def _wrong_threshold(spec: CheckSpec, error: ValidationError) -> ConfigError:
 
 
 def known_word(key: str, source: str = "qnext.checks", *, where: Position | None = None) -> str:
-    """A name or code as policies know it. Raises ``ConfigError`` with a did-you-mean for an unknown one."""
-    word = _word(key)
-    names = {spec.name for spec in registry.checks()}
-    codes = {spec.code.lower() for spec in registry.checks()} | {code.lower() for code in LAYOUT_CODES}
-    if word not in names | codes:
-        hint = registry.did_you_mean(word, names | codes)
+    """A check's name, or a layout rule's code in lower case, for a name or code in any spelling.
+
+    Raises ``ConfigError`` with a did-you-mean for an unknown one.
+    """
+    known = _subjects()
+    if _word(key) not in known:
+        hint = registry.did_you_mean(_word(key), known)
         raise ConfigError(f"{source}: no check is named {key!r}", hint=hint, where=where)
-    return word
+    return known[_word(key)]
 
 
 def require_known(keys: Iterable[str], source: str) -> None:
     """Raise ``ConfigError`` where one of these names no check."""
     for key in keys:
         known_word(key, source)
+
+
+def _subjects() -> dict[str, str]:
+    """What can be judged, by every word for it."""
+    rules = {code.lower(): code.lower() for code in LAYOUT_CODES}
+    checks = {word: spec.name for spec in registry.checks() for word in (spec.code.lower(), spec.name)}
+    return rules | checks
+
+
+def _subject(code: str) -> str:
+    return _subjects().get(code.lower(), code.lower())
 
 
 def _word(key: str) -> str:

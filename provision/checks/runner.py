@@ -6,7 +6,7 @@ its deadline, by the first check that needed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -74,12 +74,12 @@ def run_node(node: Node, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
 
 def run_cluster(cluster: Cluster, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
     """All checks that compare nodes, in the order of their codes."""
-    return _run_all("cluster", cluster, cluster.settings, "", choice)
+    return _run_all("cluster", cluster, cluster.settings, "", choice, _by_node(cluster, choice))
 
 
 def run_launched(cluster: Cluster, choice: Choice = _ALL) -> tuple[CheckOutcome, ...]:
     """All checks of the running servers, in the order of their codes."""
-    return _run_all("launched", cluster, cluster.settings, "", choice)
+    return _run_all("launched", cluster, cluster.settings, "", choice, _by_node(cluster, choice))
 
 
 def run_trials(
@@ -87,6 +87,7 @@ def run_trials(
 ) -> Generator[On, Mapping[str, ActionResult], tuple[CheckOutcome, ...]]:
     """All trials, one after the other: yields what they do on the nodes."""
     own, settings = policy(cluster.settings, choice.judge), cluster.settings
+    judges = _by_node(cluster, choice)
     outcomes: list[CheckOutcome] = []
     for spec in _specs("trial", choice):
         if not spec.applies(settings):
@@ -97,16 +98,24 @@ def run_trials(
         started, found = clock.monotonic(), _Found()
         with found.guarded(spec, set()):
             found.shown.extend((yield from spec.run(own.args(spec), cluster)))
-        outcomes.append(_outcome(spec, own, "", found, started))
+        outcomes.append(_outcome(spec, own, "", found, started, judges))
     return tuple(outcomes)
 
 
+Judges = Mapping[str, Policy]
+"""The judgement of each node, by its name: for findings about it, whichever check they are of."""
+
+
+def _by_node(cluster: Cluster, choice: Choice) -> Judges:
+    return {node.name: policy(node.settings, choice.judge) for node in cluster.nodes}
+
+
 def _run_all(
-    scope: CheckScope, subject: object, settings: Settings, node: str, choice: Choice
+    scope: CheckScope, subject: object, settings: Settings, node: str, choice: Choice, judges: Judges | None = None
 ) -> tuple[CheckOutcome, ...]:
     own, told = policy(settings, choice.judge), set[str]()
     return tuple(
-        _run(spec, subject, own, node, told) if own.is_on(spec) else _switched_off(spec, node)
+        _run(spec, subject, own, node, told, judges or {}) if own.is_on(spec) else _switched_off(spec, node)
         for spec in _specs(scope, choice)
         if spec.applies(settings)
     )
@@ -117,18 +126,12 @@ def _switched_off(spec: CheckSpec, node: str) -> CheckOutcome:
     return CheckOutcome(spec.name, spec.code, "skipped", node=node, reason=reason, rule=spec.rule)
 
 
-def _run(spec: CheckSpec, subject: object, own: Policy, node: str, told: set[str]) -> CheckOutcome:
+def _run(spec: CheckSpec, subject: object, own: Policy, node: str, told: set[str], judges: Judges) -> CheckOutcome:
     started, found = clock.monotonic(), _Found()
     with found.guarded(spec, told):
-        found.shown.extend(_each(spec.run(own.args(spec), subject), found))
-    return _outcome(spec, own, node, found, started)
-
-
-def _each(run: Iterable[Shown], found: _Found) -> Iterator[Shown]:
-    """What a check yields, kept at once: what it found before it broke off counts."""
-    for shown in run:
-        found.shown.append(shown)
-    yield from ()
+        for shown in spec.run(own.args(spec), subject):
+            found.shown.append(shown)  # at once: what it found before it broke off counts
+    return _outcome(spec, own, node, found, started, judges)
 
 
 @dataclass(slots=True)
@@ -177,9 +180,12 @@ class _Guard:
                 found.shown += _once(_unforeseen(self.spec, found.reason), self.told)
 
 
-def _outcome(spec: CheckSpec, own: Policy, node: str, found: _Found, started: float) -> CheckOutcome:
-    findings = tuple(own.judged(shown, spec, node) for shown in found.shown if isinstance(shown, Finding))
-    findings = tuple(finding for finding in findings if finding.level != "off")
+def _outcome(
+    spec: CheckSpec, own: Policy, node: str, found: _Found, started: float, judges: Judges | None = None
+) -> CheckOutcome:
+    given = (shown for shown in found.shown if isinstance(shown, Finding))
+    judged = ((judges or {}).get(shown.node, own).judged(shown, spec, node) for shown in given)
+    findings = tuple(finding for finding in judged if finding.level != "off")
     exhibits: tuple[Exhibit, ...] = tuple(shown for shown in found.shown if not isinstance(shown, Finding))
     status, seconds = _status(found.status, findings), round(clock.monotonic() - started, 4)
     return CheckOutcome(spec.name, spec.code, status, findings, seconds, node, found.reason, spec.rule, exhibits)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from provision.accel.protocol import accelerator
 from provision.checks import serving
-from provision.checks.base import Finding, Level, Shown
-from provision.checks.support import Skip, listed
+from provision.checks.base import Level, Shown
+from provision.checks.support import Skip, compared
 from provision.facts.base import Fact
-from provision.findings import Comparison, comparison
 from provision.inventory.model import Settings
 from provision.node import Cluster
 from provision.serve import launch
@@ -53,10 +52,8 @@ def run(cluster: Cluster) -> Iterable[Shown]:
         raise Skip("there is one process only")
     by_node = {process.node: _told(process, cluster.settings) for process in processes}
     for subject in sorted({name for told in by_node.values() for name in told}):
-        row = _row(subject, by_node)
-        yield row
-        if not row.same:
-            yield _finding(row)
+        values = {node: told.get(subject, "not set") for node, told in by_node.items()}
+        yield from compared(subject, values, _REMEDY, level=_level(subject))
 
 
 def _told(process: Process, settings: Settings) -> dict[str, str]:
@@ -88,18 +85,5 @@ def _shown(name: str, value: str) -> str:
     return value or "empty"
 
 
-def _row(subject: str, by_node: Mapping[str, Mapping[str, str]]) -> Comparison:
-    level: Level = "warn" if subject.removeprefix("--").partition(".")[0] in TOLERATED else "fail"
-    return comparison(subject, {node: told.get(subject, "not set") for node, told in by_node.items()}, level)
-
-
-def _finding(row: Comparison) -> Finding:
-    told = "; ".join(f"{value} on {listed(nodes, 8)}" for value, nodes in row.values)
-    return Finding(
-        f"{row.subject} is not the same everywhere: {told}",
-        _REMEDY,
-        node=row.values[-1][1][0],
-        expected="the same on all nodes" if row.majority is None else f"{row.majority}, as most nodes have",
-        observed=row.values[-1][0],
-        level=row.level,
-    )
+def _level(subject: str) -> Level:
+    return "warn" if subject.removeprefix("--").partition(".")[0] in TOLERATED else "fail"

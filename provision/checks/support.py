@@ -221,7 +221,6 @@ def compared(
     *,
     level: Level = "fail",
     summary: str = "",
-    codes: str = "",
 ) -> Iterator[Shown]:
     """A row of the sameness table (node name to value) and, where nodes differ, a finding of ``level`` that names the
     nodes at odds with the majority. ``summary`` stands before the values: "the driver is not the same everywhere"."""
@@ -236,7 +235,6 @@ def compared(
         node=row.values[-1][1][0],
         expected="the same on all nodes" if row.majority is None else f"{row.majority}, as most nodes have",
         observed=row.values[-1][0],
-        code=codes,
         level=level,
     )
 

@@ -53,6 +53,8 @@ def _off_this_machine(args: Args, cluster: Cluster) -> Iterator[Finding]:
     cluster.each(lambda node: node.observe((Clock(),)))
     after = clock.now()
     times = _times(cluster)
+    if not times:
+        return
     off = {name: _off(time, before, after) for name, time in times.items()}
     if max(times.values()) - min(times.values()) > args.seconds or all(abs(o) <= args.seconds for o in off.values()):
         return  # the check of the clocks among themselves tells of the odd one

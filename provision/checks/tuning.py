@@ -62,7 +62,7 @@ def run(args: Args, node: Node) -> Iterable[Finding]:
         yield _kernel("vm.swappiness", swappiness, args.swappiness, "idle servers are swapped out")
     cost = kernel.number("kernel.sched_migration_cost_ns")
     if cost is not None and cost != args.sched_migration_cost_ns:
-        text = "threads change processors too readily"
+        text = "threads stay on their processor by another measure than advised"
         yield _kernel("kernel.sched_migration_cost_ns", cost, args.sched_migration_cost_ns, text, level="info")
     yield from _irqbalance(args, node)
     if memory.thp and memory.thp not in args.thp:

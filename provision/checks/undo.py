@@ -84,11 +84,13 @@ def _set(name: str, file: str, value: str) -> str:
 
 
 def undo_all(settings: Settings) -> str:
-    """POSIX sh that takes back all that is on record, each once; what fails is said and does not stop the others."""
+    """POSIX sh that takes back all that is on record, each once; what fails is said, does not stop the others and stays
+    on record. ``$_kept`` is then not empty."""
     place = quote(folder(settings))
     return f"""\
+_kept=
 for _f in {place}/*.sh; do
   [ -e "$_f" ] || continue
-  sh "$_f" || echo "could not be taken back: $_f" >&2
+  if sh "$_f"; then rm -f -- "$_f"; else echo "could not be taken back: $_f" >&2; _kept=1; fi
 done
 """

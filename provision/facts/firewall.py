@@ -25,10 +25,11 @@ Verdict = Literal["accept", "drop", "reject", "jump", "return", "other"]
 
 _HARMLESS = re.compile(
     r"invalid|(-d|daddr) (127\.|::1|224\.|255\.255)|--mark|meta mark|dst-type|addrtype|pkttype|\bfib\b|icmp"
-    r"|--limit|limit rate|-m recent|connlimit|TCPMSS|BROADCAST|MULTICAST|--tcp-flags|tcp flags",
+    r"|--limit|limit rate|-m recent|connlimit|TCPMSS|BROADCAST|MULTICAST|--tcp-flags|tcp flags"
+    r"|(?<!! )-p (?!tcp\b|6\b|all\b)\S|\budp [sd]port|(l4proto|ip protocol) (?!tcp\b|6\b|\{|!)\S",
     re.IGNORECASE,
 )
-"""Rules with such conditions drop what no server sends: broken packets, broadcasts, floods."""
+"""Rules with such conditions drop what no server sends: broken packets, broadcasts, floods, what is not TCP."""
 
 
 @dataclass(frozen=True, slots=True)

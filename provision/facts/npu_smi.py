@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from provision.accel.ascend.npu_smi import Die, MappedChip, NpuProcess, parse_info, parse_mapping
 from provision.facts.base import Fact
-from provision.facts.processes import age
+from provision.facts.processes import age, masked
 from provision.facts.reading import Section, complaints, integer, sections
 from provision.results import Result
 
@@ -131,7 +131,7 @@ def _problems(
     if binary is None:
         return complaints(raw) or ("npu-smi was found neither in PATH nor in /usr/local/bin or /usr/local/sbin",)
     status = answer.words[1] if len(answer.words) > 1 else ""
-    if status == "124" or raw.timed_out:
+    if status in ("124", "143") or raw.timed_out:  # 143: busybox's timeout
         return (*complaints(raw), f"npu-smi hangs: no answer within {seconds} s")
     ended = (f"npu-smi ended with exit status {status}",) if status != "0" else ()
     return (*complaints(raw), *ended, *found)
@@ -154,7 +154,7 @@ def _holder(part: Section, clock: list[str]) -> Holder:
     return Holder(
         pid=integer(" ".join(part.words[1:])) or 0,
         user=_user(user.split()),
-        args=_SECRET.sub(r"\1***", args.strip()),
+        args=masked(args),
         container=container[0] if container else "",
         age=seconds,
         started=None if now is None or seconds is None else now - seconds,
@@ -175,9 +175,6 @@ _RUNTIMES = {
     "containerd": "containerd",
 }
 """By what a cgroup's path holds. A pod's container may name its runtime too, so the pod comes first."""
-
-_SECRET = re.compile(r"(--?[\w-]*(?:api[-_]?key|token|password|passwd|secret)[= ])\S+", re.IGNORECASE)
-"""Options whose value is a secret: ``--api-key X``, ``--hf-token=X``; not ``--tokenizer``."""
 
 
 def _user(words: Sequence[str]) -> str:

@@ -22,10 +22,20 @@ KINDS = {
 """Command lines of servers and their children [domain.md section 11]."""
 
 
+_SECRET = re.compile(r"(--?[\w-]*(?:api[-_]?key|token|password|passwd|secret)[= ])\S+", re.IGNORECASE)
+"""Options whose value is a secret: ``--api-key X``, ``--hf-token=X``; not ``--tokenizer``."""
+
+
+def masked(args: str) -> str:
+    """A command line without the values of keys and passwords."""
+    return _SECRET.sub(r"\1***", args.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
     """A process; ``age`` in seconds, ``started`` in seconds since 1970 by the node's clock. ``kind`` is vllm, ray,
-    mooncake or proxy (a load balancer before servers). ``container`` is the id of its container."""
+    mooncake or proxy (a load balancer before servers). ``container`` is the id of its container. In ``args`` the values
+    of keys and passwords are masked."""
 
     pid: int
     parent: int | None = None
@@ -82,7 +92,7 @@ def _process(part: Section) -> ServerProcess | None:
     """Lines: uptime and ticks a second, /proc/PID/stat, command line, cgroups."""
     lines = [*part.lines, "", "", ""]
     pid = integer(part.words[0]) if part.words else None
-    args = lines[2].strip()
+    args = masked(lines[2])
     kind = next((name for name, pattern in KINDS.items() if pattern.search(args)), None)
     if pid is None or kind is None:
         return None

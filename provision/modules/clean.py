@@ -1,6 +1,7 @@
 """Remove everything of this cluster from the node's state folder: launch files, and jobs after ending them.
 
-What ``check --fix`` changed outside of that folder is put back first, from the record that it left there.
+What ``check --fix`` changed outside of that folder is put back first, from the record that it left there. What cannot
+be put back keeps the folder, as the old value stands nowhere else.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ def run(args: Args, node: Node) -> NodeRun:
         script=f"""\
 {cancel_all_script(f"{folder}/jobs")}
 {undo_all(node.settings)}
+[ -z "$_kept" ] || exit 1
 rm -rf -- {quote(folder)}
 rmdir -- {quote(node.settings.state_dir)} 2>/dev/null || :
 """,
+        hint="the script that it names holds the old value: set that by hand, remove the script, then down again",
         deadline=60.0,
         affects=frozenset({"launch-folder", "listing", "disk"}),
     )

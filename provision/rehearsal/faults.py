@@ -57,7 +57,7 @@ FAULTS = (
     Fault("device/<name>", "missing", "/dev/<name> isn't there (davinci_manager, devmm_svm, hisi_hdc, davinci3)",
           "missing"),
     # NPU network
-    Fault("npu/<n>/link", "DOWN", "hccn_tool reports the link of device n down, net_health Fault, pings fail",
+    Fault("npu/<n>/link", "DOWN", "hccn_tool reports the link of device n down, net_health Fault, RoCE pings fail",
           "UP|DOWN"),
     Fault("npu/<n>/roce", "none", "the device has no network but HCCS: link DOWN, net_health Init, no address, no "
           "LLDP; on A3 vnic and hccs_ping work on", "none"),

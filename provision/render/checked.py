@@ -33,15 +33,17 @@ _NAMES = 28
 
 def found(told: Iterable[Told], order: Sequence[str], *, verbose: int = 0, explain: bool = False) -> Iterator[Line]:
     """Findings, failures first, each with what was seen, what was expected, and what to do. ``explain`` says where to
-    read more; ``verbose`` shows what is only for information too."""
+    read more, once; ``verbose`` shows what is only for information too."""
     shown = [entry for entry in entries(told, order) if entry.level in ("fail", "warn", "waived") or verbose]
-    for number, entry in enumerate(shown):
-        again = shown[number + 1 : number + 2]
-        last = not again or (again[0].code, again[0].level) != (entry.code, entry.level)
-        yield from _entry(entry, order, explain=explain and last)
+    for entry in shown:
+        yield from _entry(entry, order)
+    codes = list(dict.fromkeys(entry.code for entry in shown if entry.code and entry.level in ("fail", "warn")))
+    if explain and codes:
+        yield pair("more", f"{PROGRAM} explain {codes[0]}", "command")
+        yield from [pair("", f"or one of {', '.join(codes[1:])}")] if codes[1:] else []
 
 
-def _entry(entry: Entry, order: Sequence[str], *, explain: bool) -> Iterator[Line]:
+def _entry(entry: Entry, order: Sequence[str]) -> Iterator[Line]:
     about = f"{entry.code} {where(entry.nodes, order)}".strip()
     yield headline(entry.level, ": ".join(part for part in (about, entry.summary) if part))
     if entry.waived:
@@ -52,8 +54,6 @@ def _entry(entry: Entry, order: Sequence[str], *, explain: bool) -> Iterator[Lin
         yield pair("expected", entry.expected)
     if entry.remedy:
         yield remedy(entry.remedy)
-    if explain and entry.code and entry.level != "info":
-        yield pair("more", f"{PROGRAM} explain {entry.code}", "command")
 
 
 def _observed(entry: Entry, order: Sequence[str]) -> Iterator[Line]:
@@ -64,12 +64,14 @@ def _observed(entry: Entry, order: Sequence[str]) -> Iterator[Line]:
 
 
 def mendable(told: Iterable[Told], order: Sequence[str]) -> Iterator[Line]:
-    """What ``check --fix`` would do, once."""
-    fixes = grouped((finding.node, finding.fix) for finding in told if finding.fix and not finding.waived)
-    for number, (fix, nodes) in enumerate(fixes):
-        names = where(dict.fromkeys(nodes), order)
+    """What ``check --fix`` would do, once, and for which check: it may be one that found nothing worse."""
+    fixes = grouped(
+        (finding.node, (finding.code, finding.fix)) for finding in told if finding.fix and not finding.waived
+    )
+    for number, ((code, fix), nodes) in enumerate(fixes):
+        about = f"{code} {where(dict.fromkeys(nodes), order)}".strip()
         word = f"{'':<{COLUMN}}" if number else f"{'mendable':<{COLUMN}}"
-        yield Line("note", f"{word}`check --fix` would: {fix}" + (f" ({names})" if names else ""))
+        yield Line("note", f"{word}{about}: `check --fix` would {fix}")
 
 
 def counted(outcomes: Sequence[CheckOutcome], kind: str = "note") -> Line:
@@ -86,11 +88,11 @@ def account(outcomes: Sequence[CheckOutcome], order: Sequence[str], *, width: in
     yield from _unjudged(made, "unknown", order)
     yield from _unjudged(made, "skipped", order)
     yield from _names("passed", [verdict for verdict in made if verdict.status == "pass"], width)
-    yield counted(outcomes, "title")
     yield from _sameness(sameness(outcomes), order, width, verbose)
     for matrix in matrices(outcomes):
         yield from heat_map(matrix, width)
     yield from _measures(measures(outcomes), order)
+    yield counted(outcomes, "title")
 
 
 def _names(word: str, made: Sequence[Verdict], width: int) -> Iterator[Line]:
@@ -107,12 +109,13 @@ def _names(word: str, made: Sequence[Verdict], width: int) -> Iterator[Line]:
 
 
 def _unjudged(made: Sequence[Verdict], status: str, order: Sequence[str]) -> Iterator[Line]:
-    """The checks with this status, those with the same reason on one line."""
+    """The checks with this status on some node, those with the same reason on one line: what passed on the others was
+    not judged there."""
     reasons = [
         (f"{verdict.code} {verdict.check}", (reason, nodes if len(verdict.parts) > 1 else ()))
         for verdict in made
         for part, reason, nodes in verdict.parts
-        if part == status and (status == "unknown" or verdict.status == status)
+        if part == status
     ]
     for (reason, nodes), names in grouped(reasons):
         told = " ".join(part for part in (", ".join(names), f"({where(nodes, order)})" if nodes else "") if part)

@@ -64,7 +64,7 @@ def dead_ends(matrix: Matrix) -> Iterator[str]:
     for word, names, lines in (("from", matrix.rows, matrix.cells), ("to", matrix.columns, _across(matrix))):
         dead = [name for name, cells in zip(names, lines, strict=True) if _dead(cells)]
         if 0 < len(dead) < len(names):
-            yield f"nothing goes well {word} {fold(dead)}"
+            yield f"nothing comes through {word} {fold(dead)}"
 
 
 def in_words(matrix: Matrix) -> str:
@@ -136,9 +136,9 @@ def _marked(lines: Sequence[Sequence[Cell]], across: Sequence[Sequence[Cell]]) -
 
 
 def _dead(cells: Sequence[Cell]) -> bool:
-    """Whether none of several cells is well: of one alone no line speaks."""
+    """Whether nothing comes through in several cells: of one alone no line speaks."""
     others = [cell for cell in cells if cell.state != "self"]
-    return len(others) > 1 and all(_ill(cell) for cell in others)
+    return len(others) > 1 and all(cell.state in ("lost", "untried") for cell in others)
 
 
 def _ill(cell: Cell) -> bool:

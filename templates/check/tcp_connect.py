@@ -2,10 +2,10 @@
 
     python3 tcp_connect.py SECONDS SAMPLES NAME=WORD=ADDRESS=PORT,PORT…
 
-Says "NAME PORT OUTCOME" of each port of each NAME: ok, refused, timeout, unreachable, reset, silent (connected, but
-nobody greets), stranger (somebody greets with another word than WORD), or another error's name. With an empty WORD
-nobody need greet. Then "NAME latency MS", the least of SAMPLES connections one after the other to a port that is well.
-Each try takes at most SECONDS, all are made at once. Runs with any Python from 3.6.
+Says "NAME PORT OUTCOME" of each port of each NAME: ok, refused, timeout, unreachable, forbidden (by the node itself),
+reset, silent (connected, but nobody greets), stranger (somebody greets with another word than WORD), or another error's
+name. With an empty WORD nobody need greet. Then "NAME latency MS", the least of SAMPLES connections one after the other
+to a port that is well. Each try takes at most SECONDS, all are made at once. Runs with any Python from 3.6.
 """
 
 # ruff: noqa: T201
@@ -22,6 +22,9 @@ NAMES = {
     errno.ETIMEDOUT: "timeout",
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",
+    errno.EINVAL: "unreachable",  # a route named blackhole
+    errno.EPERM: "forbidden",
+    errno.EACCES: "forbidden",
     errno.ECONNRESET: "reset",
     errno.EPIPE: "reset",
 }

@@ -15,7 +15,8 @@ try() {
   *,=) outcome=silent ;;
   *,=*) outcome=stranger ;;
   *refused*) outcome=refused ;;
-  *'No route'* | *unreachable*) outcome=unreachable ;;
+  *'No route'* | *unreachable* | *'nvalid argument'*) outcome=unreachable ;;
+  *'not permitted'* | *'ermission denied'*) outcome=forbidden ;;
   *reset*) outcome=reset ;;
   124,* | 143,* | *'timed out'*) outcome=timeout ;;
   *) outcome=failed ;;

@@ -110,6 +110,23 @@ def test_how_much_is_asked_depends_on_the_time_there_is(deadline: float, calls: 
     assert sum(node == "atlas-1" for node, *_ in asked(nodes(2), deadline=deadline)) == calls
 
 
+def test_where_not_even_the_rails_fit_every_pair_of_nodes_is_tried_on_some() -> None:
+    many = nodes(4)
+    calls = asked(many, deadline=5.0)
+    assert len(calls) == 4 * 3 * 2
+    assert len({(node, address.split(".")[2]) for node, _, _, address in calls}) == 12
+    ((level, summary),) = summaries(told(many, deadline=5.0))
+    assert level == "info"
+    assert "on 2 of its rails" in summary
+
+
+def test_nodes_whose_time_was_over_share_a_finding() -> None:
+    ((level, summary),) = summaries(told(nodes(3), lambda *ping: "over", pairs="rails"))
+    assert (level, summary) == (
+        "warn", "the time for NPU pings was over on atlas-1, atlas-2, atlas-3: 48 pings were not tried"
+    )  # fmt: skip
+
+
 def test_all_is_well() -> None:
     shown = told(nodes(3))
     assert findings(shown) == []
@@ -171,7 +188,7 @@ def test_loss_fails_and_slowness_warns() -> None:
     ("end", "level", "said"),
     [
         ("break", "fail", "the connection to atlas-2 broke while its NPUs pinged: 6 of 8 pings from atlas-2"),
-        ("over", "warn", "the time for NPU pings was over on atlas-2: 5 of 8 pings from atlas-2 were not tried"),
+        ("over", "warn", "the time for NPU pings was over on atlas-2: 5 pings were not tried"),
         ("hangs", "fail", "hccn_tool hangs on atlas-2: 5 of 8 pings from atlas-2 were not tried"),
     ],
 )
@@ -184,7 +201,8 @@ def test_what_came_before_the_end_counts(end: str, level: str, said: str) -> Non
     assert (first.level, first.node) == (level, "atlas-2")
     assert first.summary.startswith(said)
     assert second.summary == "atlas-1 is not reached from atlas-2 on davinci 2"
-    assert matrices(shown)[0].cells[1][0].state == "lost"
+    cell = matrices(shown)[0].cells[1][0]
+    assert (cell.state, cell.text) == ("partial", "davinci 2: 0 of 2 packets")
 
 
 def test_it_tells_before_how_long_it_takes_and_that_nothing_is_changed() -> None:

@@ -348,6 +348,15 @@ def test_a_firewall_around_a_single_node_is_told_for_its_clients() -> None:
     assert "--dport 8000" in finding.remedy
 
 
+def test_the_command_that_lets_others_in_is_of_their_kind_of_address() -> None:
+    nodes = [healthy(i, settings(data_address=f"fd00::{i + 1}")) for i in range(2)]
+    for node in nodes:
+        rules(node, Rules("drop"))
+    found = findings(cluster(*nodes), "firewall")
+    assert {f.remedy.partition(" -j ")[0] for f in found} == {f"ip6tables -I INPUT -s fd00::{n}" for n in (1, 2)}
+    assert all("ip6 saddr" in f.remedy for f in found)
+
+
 # ---- clocks
 
 
@@ -377,6 +386,12 @@ def test_clocks_against_this_machines(
 ) -> None:
     found = findings(clocks(monkeypatch, 1000.0, *times, then=then), "time_sync")
     assert [finding.summary for finding in found] == said
+
+
+def test_clocks_that_cannot_be_read_again_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = clocks(monkeypatch, 1000.0, 900.0)
+    wrong.nodes[0].later = {"clock": ClockValue()}
+    assert findings(wrong, "time_sync") == []
 
 
 # ---- the evaluation's client

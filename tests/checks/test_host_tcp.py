@@ -66,6 +66,7 @@ def test_all_is_well() -> None:
         ("reset", "firewall or proxy"),
         ("silent", "firewall or proxy"),
         ("stranger", "arping"),
+        ("forbidden", "a firewall of atlas-1 itself"),
         ("EMFILE", "iptables -S"),
     ],
 )

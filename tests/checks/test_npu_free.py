@@ -151,3 +151,10 @@ def test_our_container_that_ended_holds_nothing() -> None:
     node.facts["containers"] = ContainersValue((ours("exited", devices=(0, 1)),), reachable=True)
     (finding,) = found(node, lambda n: dies(n, 0, hbm_used_mb=30000))
     assert finding.summary.startswith("davinci 0 (NPU 0 chip 0): memory is in use")
+
+
+@pytest.mark.parametrize(("used", "told"), [(2930, False), (3900, False), (4100, True)])
+def test_an_idle_die_of_32_gb_uses_as_much_as_one_of_64(used: int, told: bool) -> None:
+    findings = found(healthy(), lambda n: dies(n, 0, hbm_used_mb=used, hbm_total_mb=32768))
+    assert bool(findings) == told
+    assert all(finding.expected == "at most 3900 MB used" for finding in findings)

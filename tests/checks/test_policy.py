@@ -50,8 +50,21 @@ def test_the_inventory_is_stronger_than_the_playbook_and_that_than_the_check() -
     judged = Choice(only=("room",), judge={"room": {"least": 20, "level": "warn"}})
     assert outcome().findings[0].summary == "less than 10 GB"
     assert (outcome(judged).findings[0].summary, outcome(judged).status) == ("less than 20 GB", "warn")
-    stronger = outcome(judged, checks={"T01": {"level": "fail"}, "room": {"least": 30}})
-    assert (stronger.findings[0].summary, stronger.status) == ("less than 30 GB", "fail")
+    for word in ("room", "T01"):
+        stronger = outcome(judged, checks={word: {"level": "fail", "least": 30}})
+        assert (stronger.findings[0].summary, stronger.status) == ("less than 30 GB", "fail")
+
+
+def test_a_nodes_own_judgement_counts_for_what_compares_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiver under a host is for that host, whichever of its nodes the check began with."""
+    nodes = [world.healthy(0, world.settings()), world.healthy(1, world.settings(**waiver(3)))]
+    of_each = replace(SPEC, scope="cluster", run=lambda _, c: [Finding("odd", "mend it", node=n.name) for n in c.nodes])
+    monkeypatch.setattr(registry, "checks", lambda: (of_each,))
+    (outcome,) = runner.run_cluster(world.cluster(*nodes))
+    assert [(f.node, f.level, bool(f.waived)) for f in outcome.findings] == [
+        ("atlas-1", "fail", False),
+        ("atlas-2", "info", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +112,7 @@ def test_only_and_skip_go_by_name_and_code_and_deep_ones_are_asked_for() -> None
     assert [Choice(deep=True).wants(spec) for spec in (SPEC, deep)] == [True, True]
     assert [Choice(only=("t02",)).wants(spec) for spec in (SPEC, deep)] == [False, True]
     assert [Choice(skip=("T01",), deep=True).wants(spec) for spec in (SPEC, deep)] == [False, True]
-    assert known_word("ROOM") == "room"
+    assert (known_word("ROOM"), known_word("t01"), known_word("S04")) == ("room", "room", "s04")
 
 
 def test_a_quick_run_leaves_out_the_thorough_ones_unless_named() -> None:

@@ -53,6 +53,7 @@ def test_one_that_fails_is_told_and_the_others_are_taken_back(tmp_path: Path) ->
     done = sh(undo.undo_all(own))
 
     assert f"could not be taken back: {folder}/a.sh" in done.stderr
+    assert [file.name for file in folder.iterdir()] == ["a.sh"]
     assert (tmp_path / "seen").read_text() == "back\n"
 
 
@@ -69,7 +70,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sys/vm/swappiness").write_text("60\n")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "cat", "mkdir", "mv", "printf", "echo"):
+    for name in ("sh", "cat", "mkdir", "mv", "printf", "echo", "rm"):
         (programs / name).symlink_to(f"/bin/{name}")
     monkeypatch.setenv("PATH", str(programs))
     return tmp_path / "sys/vm/swappiness"

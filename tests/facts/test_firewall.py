@@ -158,6 +158,11 @@ BLOCKED = 'tcp dport 8000-9000 log prefix "blocked" reject with tcp reset'
             "-A INPUT -s 10.9.0.0/16 -p udp -j ACCEPT\n-A INPUT ! -s 10.8.0.0/16 -j ACCEPT\n-A INPUT -j A\n-A A -j A\n",
             Rules("drop", "", (), ("10.0.0.0/8",)),
         ),
+        (
+            "-P INPUT ACCEPT\n-A INPUT -p udp -m udp --dport 53 -j DROP\n-A INPUT -j cali-INPUT\n"
+            '-A cali-INPUT -p ipencap -m comment --comment "cali:x" -m set ! --match-set cali40all src -j DROP\n',
+            Rules("accept", ""),
+        ),
         ("iptables v1.8.7 (legacy): can't initialize iptables table `filter': Permission denied\n", Rules()),
         ("", Rules()),
     ],

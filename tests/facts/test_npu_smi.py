@@ -107,8 +107,9 @@ def test_a_refusal_is_explained(look: Any, tool: Any) -> None:
     assert "inner error: no access to /dev/davinci*" in value.problems[1]
 
 
-def test_a_hanging_tool(look: Any, tool: Any) -> None:
-    tool("timeout", "exit 124\n")
+@pytest.mark.parametrize("status", [124, 143])
+def test_a_hanging_tool(look: Any, tool: Any, status: int) -> None:
+    tool("timeout", f"exit {status}\n")
     tool("npu-smi", "exit 0\n")
     assert look(NpuSmi()).problems == ("npu-smi hangs: no answer within 30 s",)
 

@@ -25,6 +25,14 @@ def test_a_process_with_a_servers_title(look: Any) -> None:
     assert abs(process.started + process.age - time.time()) < 30
 
 
+def test_keys_on_the_command_line_stay_on_the_node(look: Any) -> None:
+    words = ["vllm serve", "--api-key", "sk-1234567890", "--hf-token=hf_abc", "--tokenizer", "/data/m"]
+    with subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE) as server:
+        found = {process.pid: process.args for process in look(Processes()).processes}
+        server.communicate(b"\n")
+    assert found[server.pid].endswith("vllm serve --api-key *** --hf-token=*** --tokenizer /data/m")
+
+
 @pytest.mark.parametrize(
     ("title", "kind"),
     [

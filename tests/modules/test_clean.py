@@ -34,3 +34,18 @@ def test_only_this_clusters_files_go(neighbour: bool, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert state.exists() == neighbour
     assert not (state / "qnext").exists()
+
+
+def test_a_fix_that_cannot_be_taken_back_keeps_the_old_value(tmp_path: Path) -> None:
+    fixes = tmp_path / "qnext/fixes"
+    fixes.mkdir(parents=True)
+    (fixes / "sysctl-x.sh").write_text("exit 3 # the old value is 60\n")
+    node = cluster(settings().model_copy(update={"state_dir": str(tmp_path)})).nodes[0]
+    node.facts["listing"] = ListingValue(f"{tmp_path}/qnext", exists=True)
+
+    (action,) = drive(clean.run(clean.Args(), node)).actions
+    done = subprocess.run(["sh", "-s"], input=action.script, text=True, check=False, capture_output=True)
+
+    assert (done.returncode, f"could not be taken back: {fixes}/sysctl-x.sh" in done.stderr) == (1, True)
+    assert (fixes / "sysctl-x.sh").exists()
+    assert "remove the script" in action.hint

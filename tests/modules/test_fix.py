@@ -57,3 +57,9 @@ def test_what_the_operator_accepts_is_left_alone() -> None:
     own = settings().model_copy(update={"waive": {"a": waiver}})
     done = drive(fix.run(fix.Args(), cluster(own).nodes[0]))
     assert (done.actions, done.outcome.message) == ([], "nothing that is safe to mend")
+
+
+@pytest.mark.usefixtures("checks")
+def test_what_the_playbook_switches_off_is_not_mended() -> None:
+    done = drive(fix.run(fix.Args(judge={"a": "off"}), cluster().nodes[0]))
+    assert (done.actions, done.outcome.message) == ([], "nothing that is safe to mend")

@@ -33,28 +33,25 @@ fail        N07 atlas-2: davinci 3: health is Alarm
           observed  Alarm
           expected  OK
             remedy  npu-smi info -t health -i 1 -c 1
-              more  qnext-provision explain N07
 fail        N09 atlas-[4:5],atlas-9: container train-job of <script>alert('&')</script> uses davinci 0
           observed  pid 7 (atlas-[4:5])
                     pid 8 (atlas-9)
           expected  free
             remedy  ask root; `docker stop train-job` would release it
-              more  qnext-provision explain N09
 fail        X03 atlas-9: driver differs
           observed  24.1.0
           expected  25.5.1
             remedy  bring all nodes to one HDK release
-              more  qnext-provision explain X03
 warn        N23 atlas-[1:16]: vm.max_map_count is 65530
             remedy  sysctl -w vm.max_map_count=262144
-              more  qnext-provision explain N23
 waived      N19 atlas-5: firewalld is active
             waived  ticket 4711 (until 2030-01-01)
-mendable    `check --fix` would: set vm.max_map_count to 262144 (atlas-[1:16])
+              more  qnext-provision explain N07
+                    or one of N09, X03, N23
+mendable    N23 atlas-[1:16]: `check --fix` would set vm.max_map_count to 262144
 unknown     N17 hostname: getent: no answer within 10 s
 skipped     N12 image, X05 same_tls: the image is not there yet
 passed      N01 identity    N26 read_speed  X06 fabric
-checks      12 on 16 nodes: 3 fail, 1 unknown, 2 warn, 1 waived, 3 pass, 2 skipped
 same        3 things compared, 2 differ; -v shows all
   blocks    X03 driver
              25.5.1  atlas-[1:8],atlas-[10:16]
@@ -67,6 +64,7 @@ ENDS = """\
 measured
   reading: 1200 MB/s  atlas-[1:8]  (cold)
            1511 MB/s  atlas-[9:16]  (cold)
+checks      12 on 16 nodes: 3 fail, 1 unknown, 2 warn, 1 waived, 3 pass, 2 skipped
 failed      checks: atlas-2,atlas-9 (0.0 s)
 failed at 'checks' (9.4 s)
             atlas-2: 1 failed
@@ -167,16 +165,15 @@ def test_a_difference_that_the_operator_lowered_or_waived_does_not_block() -> No
 
 def test_things_that_agree_need_no_lines() -> None:
     same = CheckOutcome("x", "X99", "pass", exhibits=(comparison("os", {"a": "1", "b": "1"}), Comparison("none", ())))
-    assert [line.text for line in account([same], (), width=80)][
-        -1
-    ] == "same        2 things compared, all agree; -v shows all"
+    lines = [line.text for line in account([same], (), width=80)]
+    assert lines[-2:] == ["same        2 things compared, all agree; -v shows all", "checks      1: 1 pass"]
     lines = [line.text for line in account([same], (), width=80, verbose=1)]
-    assert lines[-2:] == ["  agree     os: 1", "  agree     none: not known of any node"]
+    assert lines[-3:-1] == ["  agree     os: 1", "  agree     none: not known of any node"]
 
 
 def test_measures_of_the_whole_cluster_name_no_node() -> None:
     figure = CheckOutcome("collective", "X17", "pass", exhibits=(Measure("all-reduce", 0.31415, "s"),))
-    assert [line.text for line in account([figure], (), width=80)][-2:] == ["measured", "  all-reduce: 0.314 s"]
+    assert [line.text for line in account([figure], (), width=80)][-3:-1] == ["measured", "  all-reduce: 0.314 s"]
 
 
 def test_the_same_finding_on_a_node_is_told_once() -> None:
@@ -185,8 +182,15 @@ def test_the_same_finding_on_a_node_is_told_once() -> None:
     assert lines[1] == "          observed  Alarm"
 
 
-def test_where_to_read_more_is_said_once_a_code() -> None:
+def test_what_passed_on_some_nodes_was_not_judged_on_the_others() -> None:
+    ends = [CheckOutcome("npu_health", "N07", "pass", node=name) for name in ("a", "c")]
+    ends.append(CheckOutcome("npu_health", "N07", "skipped", node="b", reason="npu-smi shows no NPU"))
+    lines = [line.text for line in account(ends, ("a", "b", "c"), width=80)]
+    assert lines[:2] == ["skipped     N07 npu_health (b): npu-smi shows no NPU", "passed      N07 npu_health"]
+
+
+def test_where_to_read_more_is_said_once() -> None:
     lines = [line.text for line in found([told(foreign("a", 1)), told(ILL), told(foreign("b", 2))], (), explain=True)]
+    assert [line.strip() for line in lines[-2:]] == ["more  qnext-provision explain N07", "or one of N09"]
     others = [told(replace(foreign("a", 1), summary=summary)) for summary in ("one", "two")]
-    assert sum("explain" in line for line in lines) == 2
     assert [line.text.split()[-1] for line in found(others, (), explain=True) if "explain" in line.text] == ["N09"]

@@ -65,7 +65,7 @@ def test_wider_than_the_terminal_goes_on_below() -> None:
 
 def test_of_a_large_map_the_trouble_is_drawn() -> None:
     lines = drawn(matrix(64, mixed))
-    assert lines[1:3] == ["  nothing goes well from atlas-12", "  drawn: 3 x 3 with trouble"]
+    assert lines[1:3] == ["  nothing comes through from atlas-12", "  drawn: 3 x 3 with trouble"]
     assert [line.split()[0] for line in lines[4:7]] == ["atlas-1", "atlas-4", "atlas-10"]
     assert lines[7] == "  columns  1 atlas-3  2 atlas-6  3 atlas-8"
     assert drawn(matrix(64, well()))[1:] == ["  not drawn: the rest is well"]
@@ -90,8 +90,9 @@ def test_in_words() -> None:
 def test_nothing_is_a_dead_end_where_everything_is() -> None:
     assert list(dead_ends(matrix(3, lambda row, column: Cell("lost")))) == []
     assert list(dead_ends(matrix(4, lambda row, column: Cell("lost" if column == 2 else "ok")))) == [
-        "nothing goes well to atlas-3"
+        "nothing comes through to atlas-3"
     ]
+    assert list(dead_ends(matrix(4, lambda row, column: Cell("partial" if column == 2 else "ok")))) == []
 
 
 @pytest.mark.parametrize(

@@ -70,15 +70,19 @@ def untold(practice: Practice, program: Program, proofs: dict[str, Proof]) -> li
     return [f"{name}: {_seen(name, found)}" for name, proof in proofs.items() if not _told(name, proof, found)]
 
 
+def _image(practice: Practice) -> str:
+    image: str = yaml.safe_load(practice.inventory.read_text())["all"]["vars"]["qnext"]["install"]["image"]
+    return image
+
+
 def _drop_images(practice: Practice) -> None:
     for node in practice.nodes:
-        practice.docker(node, "image", "prune", "-af")
+        practice.docker(node, "rmi", "-f", _image(practice))
 
 
 def _pull(practice: Practice) -> None:
-    image = yaml.safe_load(practice.inventory.read_text())["all"]["vars"]["qnext"]["install"]["image"]
     for node in practice.nodes:
-        practice.docker(node, "pull", "-q", image)
+        practice.docker(node, "pull", "-q", _image(practice))
 
 
 def _told(name: str, proof: Proof, found: Iterable[dict[str, Any]]) -> bool:

@@ -191,7 +191,7 @@ def test_plain_output_has_no_colour_and_folds_nodes(standing: Practice, program:
 NO_OP_UP = """\
 up: INVENTORY, 2 nodes
 connected   node[1:2] (TIME)
-== preflight (node[1:2])
+== checks (node[1:2])
 ok          observe: node[1:2] (TIME)
 ok          checks: node[1:2]: N pass, N skipped (TIME)
 == prepare (node[1:2])
@@ -204,6 +204,8 @@ ok          start in waves: node[1:2]: all run already (TIME)
 ok          wait for the server: node[1:2]: http://HEAD:8000 answers (TIME)
 == prove (node[1:2])
 ok          every engine generates: node[1:2]: 32 tokens from qwen3_next (TIME)
+== checks (node[1:2])
+ok          checks: node[1:2]: N pass, N skipped (TIME)
 done: nothing changed (TIME)
 """
 

@@ -1,4 +1,4 @@
-"""An installation that broke off: npu-smi works, and containers get half a driver."""
+"""Firmware that the driver does not work with; an installation that broke off."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def half_installed() -> Any:
 PROOF = Proof(
     passes=healthy,
     fails=half_installed,
-    says="driver's installation is uncomplete",
-    faults={"driver/install_status": "uncomplete"},
+    says="driver's installation is uncomplete|firmware 8.0.0.1.231",
+    faults={"firmware/version": "8.0.0.1.231"},
 )

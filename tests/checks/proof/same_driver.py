@@ -19,5 +19,5 @@ PROOF = Proof(
     passes=pair,
     fails=one_behind,
     says="driver or firmware differ: .* on node2|driver or firmware differ: .*25.5.0",
-    faults={"firmware/version": "7.7.0.1.231"},
+    faults={"firmware/version": "8.0.0.1.231"},
 )

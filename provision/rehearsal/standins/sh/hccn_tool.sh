@@ -55,8 +55,7 @@ reaches() {
   fate=
   owner "$1" "$2" || return 1
   said_of missing '' && [ -z "$value" ] || return 1
-  said_of link UP && [ "$value" = UP ] || return 1
-  [ "$2" = vnic ] || { said_of roce '' && [ -z "$value" ]; } || return 1
+  [ "$2" = vnic ] || { said_of link UP && [ "$value" = UP ] && said_of roce '' && [ -z "$value" ]; } || return 1
   [ "$2" = vnic ] || [ "$k" != "$n" ] || [ '@chips@' = 1 ] || [ $((d / 2)) != $((device / 2)) ] || [ "$d" = "$device" ] || return 1
   said "ping/node$k:$d" '' && fate=$value
   [ "$fate" ] || { said "ping/node$k" '' && fate=$value; }
@@ -92,7 +91,7 @@ roce_ping() {
 hccs_ping() {
   said vnic UP
   first=$count
-  case $value in DOWN | none) ;; *) [ "$link$lonely" = DOWN ] || { reaches "$target" vnic && vnic_up && first=0; } ;; esac
+  case $value in DOWN | none) ;; *) reaches "$target" vnic && vnic_up && first=0 ;; esac
   [ "$fate" != partial ] || first=1
   printf 'device %s PING %s\n\n' "$device" "$target"
   seq=0 got=0 most=0 least=0 sum=0
