@@ -9,7 +9,7 @@ this check names what may be in its way. On a cluster of one node it only tells 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -42,20 +42,16 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(args: Args, cluster: Cluster) -> Iterable[Finding]:
-    addresses = {node.name: address_of(node) for node in cluster.nodes}
-    yield from per_node(cluster, lambda node: _check(args, node, _others(node, addresses)))
+    addresses = {node.name: address for node in cluster.nodes if (address := address_of(node))}
+    yield from per_node(cluster, lambda node: _check(args, node, addresses))
 
 
-def _others(node: Node, addresses: dict[str, str]) -> list[str]:
-    return [address for name, address in addresses.items() if address and name != node.name]
-
-
-def _check(args: Args, node: Node, others: Sequence[str]) -> Iterator[Finding]:
-    value = look(node, Firewall())
+def _check(args: Args, node: Node, addresses: Mapping[str, str]) -> Iterator[Finding]:
+    value, others = look(node, Firewall()), [address for name, address in addresses.items() if name != node.name]
     if value.rules is None:
         yield from _unseen(node, value)
     elif value.rules.closed and not (others and all(_accepted(node, value.rules, other) for other in others)):
-        yield _closed(node, value, value.rules, others)
+        yield _closed(node, value, value.rules, list(addresses.values()) if others else [])
     if args.selinux == "permissive":
         yield from _selinux(node, value)
 
@@ -89,19 +85,19 @@ def _unseen(node: Node, value: FirewallValue) -> Iterator[Finding]:
     )
 
 
-def _closed(node: Node, value: FirewallValue, rules: Rules, others: Sequence[str]) -> Finding:
+def _closed(node: Node, value: FirewallValue, rules: Rules, cluster: Sequence[str]) -> Finding:
+    """``cluster``: the addresses of all its nodes, this one's too: so that nodes with the same rules are told once."""
     who = value.tool or "a packet filter (iptables, nftables)"
     ports = ", ".join(f"{port} ({purpose})" for purpose, port in launch.ports_on(node).items())
-    whom = f"the other nodes ({listed(others)})" if others else "clients"
-    harm = f"{who} may keep out {whom}: {_what(rules)}"
+    harm = f"{who} may keep out {'the other nodes' if cluster else 'clients'}: {_what(rules)}"
     accepted = f"; all is accepted from {listed(rules.accepts)}" if rules.accepts else ""
     return Finding(
         harm,
-        _open(value, others, node) + (f"; {_list(value)} shows the rules" if others else ""),
+        _open(value, cluster, node) + (f"; {_list(value)} shows the rules" if cluster else ""),
         node=node.name,
-        expected=f"all TCP from {listed(others)} accepted: {ports}, and random ports" if others else f"open: {ports}",
+        expected=f"all TCP accepted from {listed(cluster)}" if cluster else f"open: {ports}",
         observed=_what(rules) + accepted,
-        level="warn" if others else "info",
+        level="warn" if cluster else "info",
     )
 
 
@@ -112,17 +108,17 @@ def _what(rules: Rules) -> str:
     return "; ".join(text for text in (policy, dropping) if text)
 
 
-def _open(value: FirewallValue, others: Sequence[str], node: Node) -> str:
-    """The commands that let the other nodes in, or clients to the API."""
-    port = node.settings.serve.port
+def _open(value: FirewallValue, cluster: Sequence[str], node: Node) -> str:
+    """The commands that let the cluster's nodes in, or clients to the API."""
+    port, each = node.settings.serve.port, f"for a in {' '.join(cluster)}; do"
     if value.tool == "firewalld":
-        opened = [f"--zone=trusted --add-source={address}" for address in others] or [f"--add-port={port}/tcp"]
-        return " && ".join([*(f"firewall-cmd --permanent {words}" for words in opened), "firewall-cmd --reload"])
+        source = f"{each} firewall-cmd --permanent --zone=trusted --add-source=$a; done"
+        return f"{source if cluster else f'firewall-cmd --permanent --add-port={port}/tcp'}; firewall-cmd --reload"
     if value.tool == "ufw":
-        return " && ".join([f"ufw allow from {address}" for address in others] or [f"ufw allow {port}/tcp"])
-    which = f"-s {','.join(others)}" if others else f"-p tcp --dport {port}"
-    six = "6" if any(":" in address for address in others) else ""
-    match = f"ip{six} saddr {{ {', '.join(others)} }}" if others else f"tcp dport {port}"
+        return f"{each} ufw allow from $a; done" if cluster else f"ufw allow {port}/tcp"
+    which = f"-s {','.join(cluster)}" if cluster else f"-p tcp --dport {port}"
+    six = "6" if any(":" in address for address in cluster) else ""
+    match = f"ip{six} saddr {{ {', '.join(cluster)} }}" if cluster else f"tcp dport {port}"
     return f"ip{six}tables -I INPUT {which} -j ACCEPT; of nftables: nft insert rule TABLE CHAIN {match} accept"
 
 

@@ -6,6 +6,7 @@ are strongest. All three name checks by name or code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -20,6 +21,9 @@ from provision.inventory.model import Settings, Waiver
 
 LAYOUT_CODES = tuple(f"S{number:02d}" for number in range(1, 21))
 """Codes of the layout's rules, which are findings of one check [domain 14.1]."""
+
+_CODE = re.compile(r"[a-z]\d+$")
+"""Codes that look alike have nothing in common, so none is proposed for another."""
 
 STRICTNESS: tuple[Level, ...] = ("off", "info", "warn", "fail")
 
@@ -157,11 +161,12 @@ def known_word(key: str, source: str = "qnext.checks", *, where: Position | None
 
     Raises ``ConfigError`` with a did-you-mean for an unknown one.
     """
-    known = _subjects()
-    if _word(key) not in known:
-        hint = registry.did_you_mean(_word(key), known)
+    known, word = _subjects(), _word(key)
+    if word not in known:
+        near = "" if _CODE.match(word) else registry.did_you_mean(word, known)
+        hint = near if near.startswith("did") else "`qnext-provision explain check` lists names and codes"
         raise ConfigError(f"{source}: no check is named {key!r}", hint=hint, where=where)
-    return known[_word(key)]
+    return known[word]
 
 
 def require_known(keys: Iterable[str], source: str) -> None:

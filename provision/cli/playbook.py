@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +126,8 @@ def _run(
     from provision.transport.pool import Pool
 
     inventory, hosts = load_hosts(inventory_path, limit)
-    params = resolve_params(header, {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()})
+    params = resolve_params(header, {k: _listed(v) if isinstance(v, tuple) else v for k, v in given.items()})
+    _refuse_unknown_checks(header, params)
     playbook = load_playbook(header.path, inventory)
     _refuse_part_of_a_whole(header, inventory, hosts, limit)
     if header.lint:
@@ -170,6 +171,21 @@ def _run(
     if as_json:
         print_json(as_data(report, header.name, options.mode, str(directory.path), counters))
     return report.exit_code
+
+
+def _listed(values: Iterable[str]) -> list[str]:
+    """What a repeated option was given, commas too: ``--only N07,N13 --only disk``."""
+    return [word for value in values for word in _words(value)]
+
+
+def _refuse_unknown_checks(header: Header, params: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for a name that no check has, before any connection."""
+    named = {param.name: params[param.name] for param in header.params if param.of == "check" and params[param.name]}
+    if named:
+        from provision.checks.policy import require_known
+
+        for name, words in named.items():
+            require_known(words, "--" + name.replace("_", "-"))
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.modules.base import ModuleArgs, ModuleSpec
 
 FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "preview", "whole", "unreachable", "plays"})
-PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required"})
+PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required", "of"})
 PLAY_WORDS = frozenset(
     {
         "name",
@@ -65,7 +65,7 @@ DELAY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a playbook: an option of its subcommand."""
+    """A parameter of a playbook: an option of its subcommand. ``of`` is "check" where its values name checks."""
 
     name: str
     type: ParamType
@@ -74,6 +74,7 @@ class Param:
     choices: tuple[str, ...]
     required: bool
     where: Position
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ def _param(name: str, node: Node, reading: Reading) -> Param:
         choices=tuple(str(choice.data) for choice in reading.list(node, "choices")),
         required=reading.flag(node, "required"),
         where=node.position,
+        of=reading.choice(node, "of", ("", "check"), ""),
     )
     reading.errors += _wrong_default(param, node)
     return param

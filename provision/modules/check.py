@@ -7,14 +7,16 @@ with which thresholds is the operator's judgement: the task's ``judge``, and str
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic import Field
 
+from provision import registry
 from provision.checks import runner
-from provision.checks.base import CheckScope
+from provision.checks.base import CheckScope, CheckSpec
 from provision.checks.policy import Choice, require_known
+from provision.errors import UsageError
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.findings import CheckOutcome
@@ -64,6 +66,7 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         outcomes += yield from runner.run_trials(cluster, choice)
     if "launched" in scopes and not idle:
         outcomes += runner.run_launched(cluster, choice)
+    outcomes = outcomes or list(_left_out(args, cluster.settings))
     findings = tuple(f for o in outcomes for f in o.findings)
     return Outcome(_message(outcomes), findings=findings, checks=tuple(outcomes))
 
@@ -87,8 +90,31 @@ def _idle(cluster: Cluster) -> bool:
     return all(container.process.startswith(TRIAL) for container in ours)
 
 
+def _left_out(args: Args, settings: Settings) -> Iterator[CheckOutcome]:
+    """Where no check ran: those that were asked for, and why they didn't. Raises ``UsageError`` where none was."""
+    choice = _choice(args)
+    asked = [spec for spec in registry.checks() if choice.wants(spec) and (args.only or spec.scope in _scopes(args))]
+    if not asked:
+        raise UsageError("--only and --skip leave no check to run", hint=_NOT_HERE)
+    for spec in asked:
+        yield CheckOutcome(spec.name, spec.code, "skipped", reason=_why_not(spec, args, settings), rule=spec.rule)
+
+
+_NOT_HERE = "name a check that isn't skipped too; codes S01 to S20 are rules of the layout, which `lint` judges"
+
+
+def _why_not(spec: CheckSpec, args: Args, settings: Settings) -> str:
+    if not spec.applies(settings):
+        return f"it does not apply to {settings.hardware} with the topology {settings.serve.topology}"
+    if spec.scope == "launched" and args.stage != "preflight":
+        return "no server of the cluster runs"
+    if spec.scope == "trial" and args.stage != "launched":
+        return "trials are left out (--trials)"
+    return "`lint` judges the layout" if spec.scope == "static" else f"not of the stage {args.stage} (--stage)"
+
+
 def _message(outcomes: Iterable[CheckOutcome]) -> str:
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
-    return ", ".join(f"{counts[s]} {s}" for s in _ORDER if s in counts) or "no check was chosen"
+    return ", ".join(f"{counts[s]} {s}" for s in _ORDER if s in counts)

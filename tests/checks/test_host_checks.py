@@ -189,12 +189,12 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "all is dropped": (
         A3,
         lambda n: rules(n, Rules("drop"), firewalld=True),
-        ["warn N19 firewalld may keep out the other nodes (10.0.0.2): what no rule takes is dropped"],
+        ["warn N19 firewalld may keep out the other nodes: what no rule takes is dropped"],
     ),
     "a rule rejects": (
         A3,
         lambda n: rules(n, Rules("accept", drops=("-A INPUT -j REJECT",))),
-        ["warn N19 a packet filter (iptables, nftables) may keep out the other nodes (10.0.0.2): dropped by rule"],
+        ["warn N19 a packet filter (iptables, nftables) may keep out the other nodes: dropped by rule"],
     ),
     "all is dropped, but the network of the nodes": (
         A3,
@@ -205,7 +205,7 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
     "all is dropped, but for others": (
         A3,
         lambda n: rules(n, Rules("drop", accepts=("docker0", "10.9.0.0/16"))),
-        ["warn N19 a packet filter (iptables, nftables) may keep out the other nodes (10.0.0.2): what no rule takes"],
+        ["warn N19 a packet filter (iptables, nftables) may keep out the other nodes: what no rule takes"],
     ),
     "rules that cannot be listed": (
         A3,
@@ -353,8 +353,21 @@ def test_the_command_that_lets_others_in_is_of_their_kind_of_address() -> None:
     for node in nodes:
         rules(node, Rules("drop"))
     found = findings(cluster(*nodes), "firewall")
-    assert {f.remedy.partition(" -j ")[0] for f in found} == {f"ip6tables -I INPUT -s fd00::{n}" for n in (1, 2)}
-    assert all("ip6 saddr" in f.remedy for f in found)
+    assert {f.remedy.partition(" -j ")[0] for f in found} == {"ip6tables -I INPUT -s fd00::1,fd00::2"}
+    assert all("ip6 saddr { fd00::1, fd00::2 }" in f.remedy for f in found)
+
+
+def test_nodes_with_the_same_filter_are_told_the_same() -> None:
+    """So that an account of 64 nodes has one entry."""
+    nodes = [healthy(i) for i in range(64)]
+    for node in nodes:
+        node.alter("firewall", rules=Rules("drop"), firewalld=True)
+    found = findings(cluster(*nodes), "firewall")
+    assert (len(found), len({(f.summary, f.expected, f.remedy) for f in found})) == (64, 1)
+    assert found[0].remedy.endswith(
+        " 10.0.0.64; do firewall-cmd --permanent --zone=trusted --add-source=$a; done; firewall-cmd --reload; "
+        "firewall-cmd --list-all-zones shows the rules"
+    )
 
 
 # ---- clocks

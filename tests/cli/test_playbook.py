@@ -108,3 +108,21 @@ def test_down_without_a_terminal_needs_yes(program: Program, inventory: Path) ->
     assert answer.exit == 2
     assert "atlas-1, atlas-2" in answer.stderr
     assert "remedy: pass --yes" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--only", "disk,npu-helth"], ["error: --only: no check is named 'npu-helth'"]),
+        (["--skip", "N99"], ["error: --skip: no check is named 'N99'"]),
+    ],
+)
+def test_an_unknown_check_is_refused_before_any_connection(
+    words: list[str], says: list[str], program: Program, inventory: Path
+) -> None:
+    answer = program("check", "-i", inventory, *words)
+
+    assert answer.exit == 2
+    assert answer.errors == says
+    assert "remedy: " in answer.stderr
+    assert "connected" not in answer.stderr + answer.stdout

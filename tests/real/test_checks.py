@@ -105,3 +105,25 @@ def test_a_docker_daemon_that_is_down_and_a_firewall(ill: Cluster, program: Prog
     assert (found["N03"]["level"], found["N03"]["node"]) == ("fail", worker.name)
     assert worker.name in found["X07"]["summary"]
     assert "time" in found["X07"]["summary"] + found["X07"]["observed"]
+
+
+def test_deep_trials_run_in_real_containers_and_leave_nothing(ill: Cluster, program: Program, tmp_path: Path) -> None:
+    inventory = ill.write_inventory(tmp_path, **ENGINES)
+    page, junit = tmp_path / "check.html", tmp_path / "check.xml"
+
+    answer = program("check", "-i", inventory, "--deep", "--json", "--html", page, "--junit", junit)
+
+    assert answer.exit == 0, answer.text
+    outcomes = {check["check"]: check for check in answer.json()["checks"]}
+    for name in ("smoke", "same_packages", "collective", "read_speed", "host_tcp"):
+        assert outcomes[name]["status"] == "pass", outcomes[name]
+    versions = {row["subject"]: row["values"] for row in outcomes["same_packages"]["exhibits"]}
+    assert "vllm in the image" in versions
+    speeds = [measure["value"] for measure in outcomes["collective"]["exhibits"] if measure["kind"] == "measure"]
+    assert speeds
+    assert all(speed > 0 for speed in speeds)
+    assert "all-reduce" in page.read_text()
+    assert junit.read_text().startswith("<?xml")
+    for node in ill.nodes:
+        assert node.docker("ps", "-aq") == ""
+        assert not node.exists("/var/lib/qnext")

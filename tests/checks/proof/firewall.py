@@ -18,6 +18,6 @@ def ill() -> Any:
 PROOF = Proof(
     passes=pair,
     fails=ill,
-    says=r"may keep out the other nodes \([0-9.]+\): what no rule takes is dropped",
+    says=r"may keep out the other nodes: what no rule takes is dropped",
     faults={"firewall": "iptables"},
 )
