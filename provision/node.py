@@ -40,8 +40,9 @@ class Node(Protocol):
     def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
         """Run a script that only reads (a log tail, say). Allowed in plans; counted as an exec."""
 
-    def stream(self, script: str) -> Iterator[str]:
-        """Lines of a reading script's output as they come, until it ends or the iterator is closed."""
+    def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
+        """Lines of a reading script's output as they come, until it ends or the iterator is closed. Raises
+        ``DeadlineExceeded`` where it has not ended after ``deadline`` seconds, or the task's time."""
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
         """An HTTP client to a port as seen from the node, through the node's own connection."""

@@ -4,7 +4,8 @@ The table (``provision/serve/compatibility.yaml``) has a row for each release of
 inventory lays its own rows over it: ``qnext.compatibility``. What upstream states as a hard need fails: graph mode
 FULL_AND_PIECEWISE (the default from 0.23 on) needs HDK 25.5.1 and CANN 8.5.0, the KV pool on A2 HDK 25.5, fabric memory
 on A3 HDK 26.0. Everything else warns, and so does what the table doesn't know. The driver's own files are judged by the
-check ``driver``, the image's hardware by ``image``, release and model before any node is touched [domain 2.3, 2.4].
+check ``driver``, the image's hardware by ``image``, release and model before any node is touched, and the packages
+inside the image by ``same_packages`` [domain 2.3, 2.4].
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def run(node: Node) -> Iterable[Finding]:
     seen = stack.stack(node)
     if not (seen.hdk or seen.python or seen.cann):
         raise Skip("neither the driver's version nor the image could be read")
-    return [finding(verdict) for verdict in stack.judged(node, "feature", "cann", "python", "package")]
+    return [finding(verdict) for verdict in stack.judged(node, "feature", "cann", "python")]
 
 
 def finding(verdict: Verdict) -> Finding:

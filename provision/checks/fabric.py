@@ -5,7 +5,8 @@ all devices of every other node, as experts are exchanged between any two. On A3
 address where both nodes are in one super-pod, over RoCE elsewhere; on A2 over RoCE. Rails that don't reach each other
 are legal on A2: i to another j warns only [domain 3.3]. A node's pings go one after the other, as the tool must not
 run twice at a time, the nodes' at the same time and in an order in which no device is asked twice at once; the node
-itself keeps the deadline. What was lost is told by its cause: a dead device once, not once for each peer. A ping is
+itself keeps the deadline, and where a call can't be ended there (a driver that hangs) the controller stops listening
+a little later. What was lost is told by its cause: a dead device once, not once for each peer. A ping is
 judged by its counts, never by the tool's words or exit status.
 """
 
@@ -25,14 +26,14 @@ from provision.checks.base import CheckArgs, Finding, Level, Shown, TrialRun
 from provision.checks.npu_link import hccn
 from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, listed, selected, span
 from provision.diagnose.mesh import Cause, causes, ends
-from provision.errors import RemoteError, Unreachable
+from provision.errors import DeadlineExceeded, RemoteError, Unreachable
 from provision.facts.base import Fact
 from provision.facts.hccs import Hccs, HccsValue
 from provision.facts.ping_sweep import SECONDS, Ask, Limits, Pinged, Sweep, Way, script
 from provision.findings import Cell, CellState, Matrix, comparison
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
-from provision.results import ActionResult, Result
+from provision.results import DEADLINE_EXIT, ActionResult, Result
 
 CODE = "X06"
 LEVEL = "fail"
@@ -45,6 +46,8 @@ Ill = Literal["lost", "partial", "slow"]
 _TOOL = "hccn_tool"
 _EVERY = 1.0
 """Seconds between two words of progress."""
+_MARGIN = 20.0
+"""Seconds after those that the node may take at most when nothing more is to come from it."""
 
 
 class Args(CheckArgs):
@@ -200,25 +203,28 @@ def _sweep(args: Args, plan: _Plan, node: Node) -> Call:
     limits = Limits(args.deadline, args.call, args.packets, args.give_up)
     text = script(asks, limits)
     said = f"{len(asks)} NPU pings, one after the other: about {_time(seconds)}, at most {_time(args.deadline)}"
-    return Call(label=said, do=lambda one: _ask(one, text, len(asks), said), affects=frozenset())
+    patience = args.deadline + args.call + _MARGIN
+    return Call(label=said, do=lambda one: _ask(one, text, len(asks), said, patience), affects=frozenset())
 
 
-def _ask(node: Node, text: str, count: int, said: str) -> Result:
-    """Run the script, tell of its progress, keep what it says. What came before a broken connection counts."""
-    sweep, lines, trouble = Sweep(), list[str](), ""
+def _ask(node: Node, text: str, count: int, said: str, patience: float) -> Result:
+    """Run the script, tell of its progress, keep what it says. What came before a broken connection counts, or before
+    ``patience`` seconds were over, which gives ``DEADLINE_EXIT``."""
+    sweep, lines, trouble, status = Sweep(), list[str](), "", 0
     started = told = clock.monotonic()
     node.progress(JobProgress(0.0, said))
     try:
-        for line in node.stream(text):
+        for line in node.stream(text, deadline=patience):
             lines.append(line)
             if sweep.hear(line) and clock.monotonic() - told >= _EVERY:
                 told = clock.monotonic()
                 node.progress(_progress(sweep, count, told - started))
     except (Unreachable, RemoteError) as error:
-        trouble = error.message
+        late = isinstance(error, DeadlineExceeded) and clock.monotonic() - started >= patience
+        trouble, status = error.message, DEADLINE_EXIT if late else 1
     output = "\n".join(lines)
     node.keep("npu-pings.log", output + "\n")
-    return Result(said, 1 if trouble else 0, output, trouble, clock.monotonic() - started)
+    return Result(said, status, output, trouble, clock.monotonic() - started)
 
 
 def _progress(sweep: Sweep, count: int, seconds: float) -> JobProgress:
@@ -261,10 +267,11 @@ def _heard(args: Args, plan: _Plan, node: str, result: ActionResult, seen: _Seen
     sweep = Sweep()
     for line in result.stdout.splitlines():
         sweep.hear(line)
-    if not result.exit:  # where the connection broke, the last answer may be cut
+    if result.exit in (0, DEADLINE_EXIT):  # where the connection broke, the last answer may be cut
         sweep.close()
     why = {"over": "no time was left", "hangs": "hccn_tool hung", "missing": "no hccn_tool"}.get(sweep.ended, "")
-    why = why or ("the connection broke" if result.exit else "it was not reached")
+    stopped = {0: "it was not reached", DEADLINE_EXIT: "hccn_tool hung and could not be ended"}
+    why = why or stopped.get(result.exit, "the connection broke")
     for number, (ping, ask) in enumerate(zip(plan.pings[node], plan.asks[node], strict=True)):
         seen.asks[ping] = ask
         if number in sweep.answers:
@@ -293,7 +300,9 @@ def _milliseconds(answer: Pinged) -> float | None:
 def _ended(args: Args, plan: _Plan, node: str, result: ActionResult, sweep: Sweep) -> Iterator[Finding]:
     count, done = len(plan.asks[node]), sweep.done
     untried = f"{count - done} of {count} pings from {node} were not tried"
-    if result.exit:
+    if result.exit == DEADLINE_EXIT:
+        yield from _stuck(args, plan, node, untried, done)
+    elif result.exit:
         yield Finding(
             f"the connection to {node} broke while its NPUs pinged: {untried}",
             "see whether the node is well, then run the check again: `qnext-provision check --only fabric`",
@@ -308,6 +317,20 @@ def _ended(args: Args, plan: _Plan, node: str, result: ActionResult, sweep: Swee
             node=node,
             expected=f"an answer within {args.call:.0f} s",
             observed="none, several times one after the other",
+        )
+
+
+def _stuck(args: Args, plan: _Plan, node: str, untried: str, done: int) -> Iterator[Finding]:
+    """The node's own deadlines did not end a call: it waits in the kernel, where no signal reaches it."""
+    asks = plan.asks[node]
+    if done < len(asks):
+        yield Finding(
+            f"hccn_tool hangs on {node} and cannot be ended: {untried}",
+            "`ps -eo pid,stat,etime,args | grep hccn_tool` on the node shows it, in state D; `dmesg` tells of the "
+            "driver; mostly only a restart of the node ends it (administrator)",
+            node=node,
+            expected=f"an answer, or an end after {args.call:.0f} s",
+            observed=f"neither from `{_by_hand(asks[done])}`",
         )
 
 
@@ -484,7 +507,10 @@ def _nodes(cause: Cause) -> str:
 
 
 def _command(ping: Ping, seen: _Seen) -> str:
-    ask = seen.asks[ping]
+    return _by_hand(seen.asks[ping])
+
+
+def _by_hand(ask: Ask) -> str:
     return f"{_TOOL} -i {ask.device} -{ask.way} -g address {ask.address}"
 
 

@@ -191,7 +191,7 @@ def _call(label: str, script: str, deadline: float) -> Call:
 
 
 def _listening(host: _Host, answer: ActionResult) -> _Host:
-    lines = [line.split(None, 2) for line in answer.stdout.splitlines()]
+    lines = [line.split(None, 2) for line in answer.stdout.splitlines() if line.strip()]
     ports = tuple(int(words[1]) for words in lines if words[0] in ("port", "random") and _number(words))
     pids = tuple(int(words[1]) for words in lines if words[0] == "pid" and _number(words))
     trouble = "" if ports else _trouble(answer, lines)

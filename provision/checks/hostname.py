@@ -8,6 +8,7 @@ nodes of one name (a cloned disk) are one node to Ray. Clusters of one node don'
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from provision.checks.base import Finding
@@ -41,13 +42,22 @@ def _twins(cluster: Cluster) -> Iterator[Finding]:
         by_name.setdefault(network.hostname, []).append(name)
     for hostname, nodes in by_name.items():
         if hostname and len(nodes) > 1:
+            odd = next(name for name in reversed(nodes) if name != hostname)
             yield Finding(
                 f"{listed(nodes, 8)} have one name, {hostname}",
-                f"hostnamectl set-hostname {nodes[-1]} on {nodes[-1]} (and so on), and correct /etc/hosts there",
-                node=nodes[-1],
+                f"hostnamectl set-hostname {_proposed(odd)} on {odd} (and so on), and correct /etc/hosts there",
+                node=odd,
                 expected="a name of its own on each node",
                 observed=hostname,
             )
+
+
+def _proposed(name: str) -> str:
+    """The inventory's name where a machine can be called so; that may be an address."""
+    return name if _HOSTNAME.fullmatch(name) and not name.replace(".", "").isdigit() else "A-NAME-OF-ITS-OWN"
+
+
+_HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*", re.ASCII)
 
 
 def _check(node: Node) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from provision.facts.docker import Docker, Image
 from provision.inventory.model import Settings
 from provision.node import Node
 from provision.serve import stack
-from provision.serve.compatibility import table
+from provision.serve.compatibility import image_for
 from provision.serve.images import ImageRef, parse_image
 from provision.serve.verdicts import Verdict
 
@@ -44,9 +44,11 @@ def run(node: Node) -> Iterable[Finding]:
 
 
 def _told(verdict: Verdict, named: ImageRef, settings: Settings) -> Verdict:
-    """With what the tag says, where the tag is right for the hardware and the image isn't."""
-    wanted = table().hardware_named(settings.hardware)
-    if verdict.outcome != "refuse" or wanted is None or not named.known or named.hardware.lower() != wanted.suffix:
+    """With the image to use; where that is the one in use, its tag is right for the hardware and the image isn't."""
+    right = image_for(named, settings.hardware)
+    if right and right != f"{named.repository}:{named.tag}":
+        return replace(verdict, remedy=f"install.image: {right}")
+    if verdict.outcome != "refuse" or not right:
         return verdict
     return replace(
         verdict,

@@ -14,6 +14,8 @@ from provision.checks.support import NPU_FACTS, ascend, named, npu_smi, numbered
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Node
+from provision.serve.compatibility import image_for
+from provision.serve.images import parse_image
 
 CODE = "N06"
 LEVEL = "fail"
@@ -48,10 +50,17 @@ def run(node: Node) -> Iterable[Finding]:
         yield Finding(
             f"npu-smi names {name}, which is {found or 'no NPU that is served here'}"
             + (f": {refused}" if refused else ""),
-            f"set qnext.hardware: {found} and an image with its suffix" if found else "use another node",
+            _remedy(found, node.settings),
             expected=wanted,
             observed=f"{name} on " + (named(node, own) if own else "unnumbered dies"),
         )
+
+
+def _remedy(found: str, settings: Settings) -> str:
+    if not found:
+        return "use another node"
+    named = image_for(parse_image(settings.install.image), found)
+    return f"set qnext.hardware: {found} and " + (f"install.image: {named}" if named else "an image built for it")
 
 
 def family(name: str) -> str:

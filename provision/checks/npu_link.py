@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from provision.accel.protocol import accelerator
 from provision.checks.base import Finding, Level
 from provision.checks.support import NPU_FACTS, Skip, ascend, hanging, look, per_node, selected, span
 from provision.facts.base import Fact
@@ -29,8 +28,8 @@ _HCCN = "/usr/local/Ascend/driver/tools/hccn_tool"
 
 
 def hccn(settings: Settings) -> Hccn:
-    """The fact for the devices that a cluster may use."""
-    return Hccn(settings.devices or accelerator(settings.hardware).default_devices)
+    """The fact for the devices that a cluster may use: those that it names, else all that the node has."""
+    return Hccn(settings.devices or ())
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:

@@ -1,8 +1,9 @@
 """The images of all nodes hold the same versions of vLLM, its plugin, torch, Triton, transformers and CANN.
 
 Equal image ids make that sure; where images were built or pulled at different times, ranks of unlike versions meet,
-and CANN alone is enough to end them (EI0008) [domain 6.9, 2.5]. The packages' own metadata is asked, in a container
-without devices: that can be done while servers run, and costs a second.
+and CANN alone is enough to end them (EI0008) [domain 6.9, 2.5]. What is the same everywhere is compared with what the
+table of compatibility says of the release, and warns where it is another version. The packages' own metadata is asked,
+in a container without devices: that can be done while servers run, and costs a second.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from provision.accel.ascend.cann import parse_cann
 from provision.actions import On
 from provision.checks import inside, serving
 from provision.checks.base import CheckArgs, Shown, TrialRun
+from provision.checks.compatibility import finding
 from provision.checks.support import Skip, compared
 from provision.facts.base import Fact
 from provision.facts.docker import Image
 from provision.facts.reading import section
+from provision.findings import Finding
 from provision.inventory.model import Settings
-from provision.node import Cluster
+from provision.node import Cluster, Node
 from provision.results import ActionResult
+from provision.serve import stack
 
 CODE = "X16"
 LEVEL = "fail"
@@ -93,7 +97,8 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
             node, results[node.name], "package python"
         )
         shown += [refused] if refused else []
-    return [*shown, *_rows({name: _versions(result) for name, result in results.items()})]
+    found = {name: _versions(result) for name, result in results.items()}
+    return [*shown, *_rows(found), *_of_another_release(asked[0], found.values())]
 
 
 def _versions(result: ActionResult) -> Mapping[str, str]:
@@ -101,6 +106,14 @@ def _versions(result: ActionResult) -> Mapping[str, str]:
     found = dict(re.findall(r"^package (\S+) (\S+)$", result.stdout, re.MULTILINE))
     cann = parse_cann(section(result.stdout, "cann")).version
     return {**found, **({"CANN": cann or "none"} if found else {})}
+
+
+def _of_another_release(node: Node, found: Iterable[Mapping[str, str]]) -> Iterator[Finding]:
+    """What all nodes have, where the release is made for another version; where they differ, the rows say it."""
+    seen = [versions for versions in found if versions]
+    shared = set.intersection(*(set(versions.items()) for versions in seen)) if seen else set()
+    same = {name: version for name, version in sorted(shared) if name in PACKAGES and version != "none"}
+    yield from map(finding, stack.packages_judged(node, same))
 
 
 def _rows(by_node: Mapping[str, Mapping[str, str]]) -> Iterator[Shown]:

@@ -1,7 +1,8 @@
 """Fixes that outlive a run say how to take them back: a script in the cluster's folder on the node, run by ``down``.
 
 The first fix of a thing records the value from before; later ones leave the record alone, so that ``down`` restores
-what was there before this tool ever touched the node.
+what was there before this tool ever touched the node. Where what we gave is gone since, by a reboot or by somebody's
+hand, the record is of the past: the next fix records anew.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ def folder(settings: Settings) -> str:
     return f"{settings.state_dir}/{settings.cluster}/fixes"
 
 
-def recorded(settings: Settings, *, label: str, name: str, do: str, undo: str, affects: frozenset[str]) -> Run:
-    """An action that does ``do`` and first records ``undo`` under ``name`` (a file name), unless that is on record.
+def recorded(
+    settings: Settings, *, label: str, name: str, do: str, undo: str, holds: str, affects: frozenset[str]
+) -> Run:
+    """An action that does ``do`` and first records ``undo`` under ``name`` (a file name), unless that is on record and
+    what an earlier ``do`` made still ``holds``.
 
-    Both are POSIX sh. ``undo`` must hold the old value itself; it is run once, by ``undo_all``.
+    All are POSIX sh. ``undo`` must hold the old value itself; it is run once, by ``undo_all``.
     """
     place = folder(settings)
     file = quote(f"{place}/{name}.sh")
     script = f"""\
 set -e
 mkdir -p -- {quote(place)}
-[ -e {file} ] || {{ printf '%s\\n' {quote(undo)} >{file}.new && mv -f {file}.new {file}; }}
+{{ [ -e {file} ] && {holds}; }} || {{ printf '%s\\n' {quote(undo)} >{file}.new && mv -f {file}.new {file}; }}
 {do}
 """
     return Run(label=label, script=script, affects=affects)
@@ -65,12 +69,14 @@ def kernel_setting(settings: Settings, name: str, *, old: str, new: str) -> Run:
     It is put back to ``old`` only where it still has what we gave it: what somebody set since is theirs.
     """
     file, given = quote(f"{PROC}/{name.replace('.', '/')}"), quote(f"{folder(settings)}/sysctl-{name}.given")
+    holds = f'[ -e {given} ] && [ "$(cat {file})" = "$(cat {given})" ]'
     return recorded(
         settings,
         label=f"sysctl -w {name}={new} (was {old or 'empty'})",
         name=f"sysctl-{name}",
         do=f"{_set(name, file, new)}\ncat {file} >{given}",
-        undo=f'[ "$(cat {file})" != "$(cat {given})" ] || {{\n{_set(name, file, old)}\n}}',
+        undo=f"if {holds}; then\n{_set(name, file, old)}\nfi",
+        holds=holds,
         affects=frozenset({"sysctl"}),
     )
 

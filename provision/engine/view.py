@@ -15,7 +15,7 @@ from provision import clock
 from provision.actions import JobProgress
 from provision.engine.context import Context
 from provision.engine.fanout import fan_out
-from provision.errors import FactError, Unknown
+from provision.errors import DeadlineExceeded, FactError, Unknown
 from provision.events import CommandRan, Kept, Progressed
 from provision.facts.base import Fact
 from provision.http_client import TunnelHttp
@@ -99,11 +99,16 @@ class NodeView:
         self._require_looking()
         return self.command(script, deadline=deadline, label=label or "read")
 
-    def stream(self, script: str) -> Iterator[str]:
+    def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
         """See ``Node.stream``."""
         self._require_looking()
-        for line in self.transport.stream(script):
-            yield line.decode("utf-8", "replace").rstrip("\n")
+        deadline = self.time_left() if deadline is None else self.within(deadline)
+        try:
+            for line in self.transport.stream(script, deadline=deadline):
+                yield line.decode("utf-8", "replace").rstrip("\n")
+        except DeadlineExceeded:
+            self.time_left()  # where it was the task's time, that is what is told
+            raise
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
         """See ``Node.http``."""

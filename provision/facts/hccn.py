@@ -44,7 +44,8 @@ class HccnValue:
 
 @dataclass(frozen=True, slots=True)
 class Hccn(Fact[HccnValue]):
-    """NPU network of ``devices`` (davinci numbers), one call after the other: the tool must not run in parallel."""
+    """NPU network of ``devices`` (davinci numbers; empty: all that the node has), one call after the other: the tool
+    must not run in parallel."""
 
     name: ClassVar[str] = "hccn"
     deadline: ClassVar[float] = 120.0
@@ -57,7 +58,7 @@ class Hccn(Fact[HccnValue]):
         answers = Answers.read(raw)
         if answers.tool is None:
             return HccnValue(problems=complaints(raw) or ("hccn_tool was not found",))
-        devices = tuple(_device(number, answers) for number in self.devices)
+        devices = tuple(_device(number, answers) for number in answers.devices(self.devices))
         return HccnValue(answers.tool, devices, complaints(raw))
 
 
@@ -78,12 +79,21 @@ def _device(number: int, answers: Answers) -> HccnDevice:
 
 
 def sweep(devices: Iterable[int], objects: Sequence[str]) -> str:
-    """The script that asks hccn_tool for each of ``objects`` of each device, never two calls at once."""
+    """The script that asks hccn_tool for each of ``objects`` of each device, never two calls at once. Without
+    ``devices`` it asks of all that have a device node, as a server may have more than others of its family."""
     return f"""\
+there() {{
+for d in /dev/davinci[0-9]*; do
+  n=${{d##*/davinci}}
+  case $n in *[!0-9]*) ;; *) [ ! -c "$d" ] || echo "$n" ;; esac
+done | sort -n
+}}
 PATH=$PATH:/usr/local/Ascend/driver/tools
 t=$(command -v hccn_tool) || {{ echo '@@ missing'; exit 0; }}
 echo "@@ tool $t"; hung=0
-for i in {" ".join(map(str, devices))}; do
+set -- {" ".join(map(str, devices)) or "$(there)"}
+echo '@@ devices'; echo "$*"
+for i; do
   for w in {" ".join(objects)}; do
     [ $hung -lt 3 ] || continue
     o=$(timeout 5 "$t" -i "$i" -$w -g 2>&1); e=$?
@@ -101,12 +111,19 @@ class Answers:
 
     tool: str | None
     parts: tuple[Section, ...]
+    asked: tuple[int, ...] = ()
+    """The devices that it was about, also those that it did not come to as the tool hung."""
 
     @classmethod
     def read(cls, raw: Result) -> Answers:
         parts = sections(raw.stdout)
         tool = next((" ".join(part.words[1:]) for part in parts if part.words[:1] == ("tool",)), None)
-        return cls(tool, tuple(part for part in parts if len(part.words) == 3))
+        asked = {number for word in section(raw.stdout, "devices").split() if (number := integer(word)) is not None}
+        return cls(tool, tuple(part for part in parts if len(part.words) == 3), tuple(sorted(asked)))
+
+    def devices(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """``wanted``, or where these are none the devices that the node has."""
+        return wanted or self.asked
 
     def of(self, device: int, what: str) -> Section | None:
         """The answer to one call; None where it wasn't made."""

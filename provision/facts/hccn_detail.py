@@ -63,7 +63,8 @@ class HccnDetailValue:
 
 @dataclass(frozen=True, slots=True)
 class HccnDetail(Fact[HccnDetailValue]):
-    """Details of the NPU network of ``devices`` (davinci numbers). ``extra``: ``vnic`` on A3; ``stat``, ``optical``."""
+    """Details of the NPU network of ``devices`` (davinci numbers; empty: all that the node has). ``extra``: ``vnic`` on
+    A3; ``stat``, ``optical``."""
 
     name: ClassVar[str] = "hccn-detail"
     deadline: ClassVar[float] = 120.0
@@ -77,7 +78,7 @@ class HccnDetail(Fact[HccnDetailValue]):
         answers = Answers.read(raw)
         if answers.tool is None:
             return HccnDetailValue(problems=complaints(raw) or ("hccn_tool was not found",))
-        devices = tuple(self._device(number, answers) for number in self.devices)
+        devices = tuple(self._device(number, answers) for number in answers.devices(self.devices))
         return HccnDetailValue(answers.tool, devices, complaints(raw))
 
     def _device(self, number: int, answers: Answers) -> HccnDetailDevice:

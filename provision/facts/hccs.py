@@ -30,7 +30,7 @@ class HccsValue:
 
 @dataclass(frozen=True, slots=True)
 class Hccs(Fact[HccsValue]):
-    """Super-pod and virtual interfaces of ``devices`` (davinci numbers), one call after the other."""
+    """Super-pod and virtual interfaces of ``devices`` (davinci numbers; empty: all that the node has), one call after the other."""
 
     name: ClassVar[str] = "hccs"
     deadline: ClassVar[float] = 60.0
@@ -49,11 +49,12 @@ pod
 
     def parse(self, raw: Result) -> HccsValue:
         answers = Answers.read(raw)
+        devices = answers.devices(self.devices)
         pod = parse_super_pod(section(raw.stdout, "pod")).pod if _has_pod(raw) else None
-        found = {number: parse_vnic(answers.said(number, "vnic")).entries for number in self.devices}
+        found = {number: parse_vnic(answers.said(number, "vnic")).entries for number in devices}
         vnics = {number: entries[0].address for number, entries in found.items() if entries}
         down = tuple(number for number, entries in found.items() if entries and entries[0].link == "DOWN")
-        problems = tuple(f"davinci {n}: {p}" for n in self.devices for p in answers.problems(n, ("vnic",)))
+        problems = tuple(f"davinci {n}: {p}" for n in devices for p in answers.problems(n, ("vnic",)))
         missing = () if answers.tool else ("hccn_tool was not found",)
         return HccsValue(pod, vnics, down, complaints(raw) + (missing or problems))
 

@@ -194,7 +194,7 @@ def _npu_facts(settings: Settings) -> list[Fact[object]]:
     from provision.facts.pci import Pci
 
     super_pod = settings.hardware == "atlas-800-a3"
-    dies = settings.devices or tuple(range(16 if super_pod else 8))
+    dies = settings.devices or ()
     return [
         Davinci(),
         NpuSmi(),

@@ -203,7 +203,7 @@ class Settings(Strict):
     )
     devices: Devices | None = Field(None, description="davinci numbers this cluster may use; default: all")
     state_dir: str = Field("/var/lib/qnext", pattern=r"^/", description="folder on the nodes for launch files and jobs")
-    checks: dict[str, CheckLevel | dict[str, Scalar | list[Scalar]]] = Field(
+    checks: dict[str, CheckLevel | dict[str, Scalar | list[Scalar] | None]] = Field(
         default_factory=dict,
         description="judgement by a check's name or code: a level, or a mapping of level and thresholds",
     )

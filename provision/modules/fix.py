@@ -48,9 +48,9 @@ def run(args: Args, node: Node) -> NodeRun:
 
 
 def _mend(outcome: CheckOutcome, node: Node, judge: Judgement) -> Generator[Action, ActionResult, list[str]]:
-    """The fix of one check, where its findings name one. Returns what was mended, in words."""
+    """The fix of one check, where findings that warn or fail name one. Returns what was mended, in words."""
     spec = registry.check(outcome.check)
-    mendable = tuple(finding for finding in outcome.findings if finding.fix and not finding.waived)
+    mendable = tuple(finding for finding in outcome.findings if finding.fix and finding.level in ("warn", "fail"))
     if spec.fix is None or not mendable:
         return []
     yield from spec.fix(policy(node.settings, judge).args(spec), node, mendable)

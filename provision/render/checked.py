@@ -40,7 +40,7 @@ def found(told: Iterable[Told], order: Sequence[str], *, verbose: int = 0, expla
     codes = list(dict.fromkeys(entry.code for entry in shown if entry.code and entry.level in ("fail", "warn")))
     if explain and codes:
         yield pair("more", f"{PROGRAM} explain {codes[0]}", "command")
-        yield from [pair("", f"or one of {', '.join(codes[1:])}")] if codes[1:] else []
+        yield from [pair("", f"or {', '.join(codes[1:])}")] if codes[1:] else []
 
 
 def _entry(entry: Entry, order: Sequence[str]) -> Iterator[Line]:

@@ -60,11 +60,13 @@ def heat_map(matrix: Matrix, width: int) -> Iterator[Line]:
 
 
 def dead_ends(matrix: Matrix) -> Iterator[str]:
-    """In words: from where nothing goes well, and where to; where that holds of some, not of all."""
+    """In words: from where nothing comes through, and where to; where that holds of some, not of all. What comes in
+    part is no dead end, and of what was never tried no more is said than that."""
     for word, names, lines in (("from", matrix.rows, matrix.cells), ("to", matrix.columns, _across(matrix))):
-        dead = [name for name, cells in zip(names, lines, strict=True) if _dead(cells)]
-        if 0 < len(dead) < len(names):
-            yield f"nothing comes through {word} {fold(dead)}"
+        dead = {name: _tried(cells) for name, cells in zip(names, lines, strict=True) if _dead(cells)}
+        for tried, told in ((True, "nothing comes through"), (False, "nothing was tried")):
+            if 0 < len(dead) < len(names) and tried in dead.values():
+                yield f"{told} {word} {fold(name for name, was in dead.items() if was is tried)}"
 
 
 def in_words(matrix: Matrix) -> str:
@@ -136,9 +138,13 @@ def _marked(lines: Sequence[Sequence[Cell]], across: Sequence[Sequence[Cell]]) -
 
 
 def _dead(cells: Sequence[Cell]) -> bool:
-    """Whether nothing comes through in several cells: of one alone no line speaks."""
+    """Whether several cells are all lost or not tried: of one alone no line speaks."""
     others = [cell for cell in cells if cell.state != "self"]
     return len(others) > 1 and all(cell.state in ("lost", "untried") for cell in others)
+
+
+def _tried(cells: Sequence[Cell]) -> bool:
+    return any(cell.state not in ("untried", "self") for cell in cells)
 
 
 def _ill(cell: Cell) -> bool:

@@ -19,12 +19,11 @@ from provision.accel.ascend.version import parse_version
 from provision.inventory.model import CannRow as OwnCann
 from provision.inventory.model import Compatibility, ModelRow
 from provision.inventory.model import ReleaseRow as OwnRelease
+from provision.serve.images import ImageRef
 
 FILE = Path(__file__).with_suffix(".yaml")
 OWN = "qnext.compatibility of the inventory"
 """The source of a row that the operator gave."""
-
-REPOSITORY = "quay.io/ascend/vllm-ascend"
 
 _STRICT: ConfigDict = ConfigDict(extra="forbid")
 
@@ -208,15 +207,11 @@ ARCHITECTURES: Mapping[str, str] = {"aarch64": "arm64", "arm64": "arm64", "x86_6
 """A machine as ``uname -m`` calls it, and as Docker does."""
 
 
-def image_for(release: str, hardware: str, os_suffix: str = "", *, repository: str = REPOSITORY) -> str:
-    """The image of a release for hardware (``a3`` or ``atlas-800-a3``) and operating system ("" for Ubuntu,
-    ``openeuler``) [vllm-ascend installation guide: v<release>[-a3|-310p|-950dt][-openeuler]]. Raises ``KeyError`` for
-    unknown hardware."""
+def image_for(image: ImageRef, hardware: str) -> str:
+    """The same image (repository, release, operating system) as it is published for other hardware (``a3`` or
+    ``atlas-800-a3``); empty where its tag follows no grammar of vllm-ascend's, or the hardware is unknown."""
     row = shipped().hardware_named(hardware)
-    if row is None:
-        raise KeyError(hardware)
-    words = (release_key(release), row.suffix, "" if os_suffix == "ubuntu" else os_suffix)
-    return f"{repository}:{'-'.join(word for word in words if word)}"
+    return image.with_hardware(row.suffix) if row and image.known else ""
 
 
 def platform_for(machine: str) -> str:

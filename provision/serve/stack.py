@@ -6,7 +6,7 @@ one cause is told once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from provision.facts.base import Fact
@@ -47,6 +47,17 @@ def judged(node: Node, *subjects: Subject) -> tuple[Verdict, ...]:
     asked_of, rows = _asked(node)
     before = judge(asked_of, Observed(), rows)
     return tuple(v for v in troubles(judge(asked_of, stack(node), rows), *subjects) if not _said(v, before))
+
+
+def packages_judged(node: Node, versions: Mapping[str, str]) -> tuple[Verdict, ...]:
+    """What the table has against the packages (pip's name to version) that the image was found to hold."""
+    asked_of, rows = _asked(node)
+    named = {_ROWS.get(name, name): version for name, version in versions.items()}
+    return troubles(judge(asked_of, Observed(packages=named), rows), "package")
+
+
+_ROWS = {"mooncake-transfer-engine-npu": "mooncake"}
+"""Packages that the table calls otherwise than pip does."""
 
 
 def _said(verdict: Verdict, before: Iterable[Verdict]) -> bool:

@@ -42,8 +42,10 @@ class Transport(Protocol):
     def probe(self, facts: Sequence[Fact[object]], *, become: bool = True) -> dict[Fact[object], Result]:
         """Run all facts' scripts as one framed script in one exec."""
 
-    def stream(self, script: str, *, become: bool = True) -> Iterator[bytes]:
-        """Lines of a script's stdout as they come, until it ends or the iterator is closed (which ends it remotely)."""
+    def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
+        """Lines of a script's stdout as they come, until it ends or the iterator is closed (which ends it remotely).
+        Raises ``DeadlineExceeded`` ``deadline`` seconds after its start, whatever the node does: what cannot be ended
+        there (a process in state D) doesn't keep us waiting."""
 
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """Write a file atomically, making parent folders."""

@@ -201,9 +201,9 @@ class _Node:
         """See ``Transport.probe``."""
         return self._again(lambda transport: transport.probe(facts, become=become))
 
-    def stream(self, script: str, *, become: bool = True) -> Iterator[bytes]:
+    def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
         """See ``Transport.stream``."""
-        return self.connected().stream(script, become=become)
+        return self.connected().stream(script, become=become, deadline=deadline)
 
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """See ``Transport.put``."""

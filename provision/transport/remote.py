@@ -6,6 +6,7 @@ login shell understands; everything else travels on stdin. See ``framing`` for w
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from abc import ABC, abstractmethod
@@ -14,9 +15,9 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from provision.clock import monotonic
-from provision.errors import CommandFailed, ConnectionLost, RemoteError, SudoRefused
+from provision.errors import CommandFailed, ConnectionLost, DeadlineExceeded, RemoteError, SudoRefused
 from provision.facts.base import Fact
-from provision.results import Result
+from provision.results import DEADLINE_EXIT, Result
 from provision.shell import quote
 from provision.transport.base import Counters, same_probe
 from provision.transport.framing import (
@@ -143,15 +144,15 @@ class RemoteTransport(ABC):
             found.update((left[position], section) for position, section in sections.items())
         return {fact: _result(fact.name, found[index], PROBE_CAP) for index, fact in enumerate(facts)}
 
-    def stream(self, script: str, *, become: bool = True) -> Iterator[bytes]:
+    def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
         """See ``Transport.stream``. Raises ``CommandFailed`` at the end where the script failed."""
         lines = _Lines(new_mark())
         with self._session(become) as session:
             self._enter(session, stream_frame(script, lines.mark, group=self._group(become)), become, end=False)
-            yield from self._lines(session, lines, become)
+            yield from self._lines(session, lines, become, deadline)
         if lines.groupless:
             self._leads = False
-            yield from self.stream(script, become=become)
+            yield from self.stream(script, become=become, deadline=deadline)
 
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """See ``Transport.put``. Raises ``CommandFailed`` with the node's words, e.g. where the disk is full."""
@@ -295,12 +296,17 @@ class RemoteTransport(ABC):
 
     # ---- streams
 
-    def _lines(self, session: Session, lines: _Lines, become: bool) -> Iterator[bytes]:
-        errors, ended = b"", False
+    def _lines(self, session: Session, lines: _Lines, become: bool, deadline: float | None) -> Iterator[bytes]:
+        errors, ended, started = b"", False, monotonic()
+        until = math.inf if deadline is None else started + deadline
         while not lines.done:
             if ended:
                 raise self._no_answer(session, lines.broken_off(errors), become)
-            out, err, ended = session.receive(_IDLE, eager=True)
+            left = until - monotonic()
+            if left <= 0:
+                late = Result("stream", DEADLINE_EXIT, "", lines.plain(errors), monotonic() - started, timed_out=True)
+                raise DeadlineExceeded(f"a script had not ended after {deadline:.0f} s", late, node=self._name)
+            out, err, ended = session.receive(min(_IDLE, left), eager=True)
             errors = (errors + err)[-_ERROR_TAIL:]
             yield from lines.feed(out)
         if not ended:

@@ -197,6 +197,14 @@ INSIDE: dict[str, tuple[Any, Ill, list[str]]] = {
         inside("registry/own:prod", SOC_VERSION="ascend910b1"),
         ["fail the image is built for ascend910b1 (atlas-800-a2), not for atlas-800-a3: use the tag"],
     ),
+    "a tag for other hardware": (
+        own("q/vllm-ascend:v0.18.0-openeuler"),
+        inside("q/vllm-ascend:v0.18.0-openeuler", SOC_VERSION="ascend910b1"),
+        [
+            "fail the image is built for ascend910b1 (atlas-800-a2), not for atlas-800-a3: "
+            "install.image: q/vllm-ascend:v0.18.0-a3-openeuler"
+        ],
+    ),
     "of hardware that nobody knows": (
         own(),
         inside(SOC_VERSION="ascend1000"),

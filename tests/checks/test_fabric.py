@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from provision import clock
 from provision.actions import Call, On
 from provision.checks import fabric
 from provision.checks.base import Finding
 from provision.checks.support import Skip
+from provision.errors import DeadlineExceeded
 from provision.findings import Matrix, Shown
 from provision.results import Result
 from tests.checks.ills import links
 from tests.checks.proof import Trial
-from tests.checks.wires import Fate, pinged, well
+from tests.checks.wires import Fate, Wired, pinged, well
 from tests.checks.world import cluster, healthy, settings
 
 A2, A3 = settings("atlas-800-a2"), settings()
@@ -203,6 +205,45 @@ def test_what_came_before_the_end_counts(end: str, level: str, said: str) -> Non
     assert second.summary == "atlas-1 is not reached from atlas-2 on davinci 2"
     cell = matrices(shown)[0].cells[1][0]
     assert (cell.state, cell.text) == ("partial", "davinci 2: 0 of 2 packets")
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time that passes only where somebody sleeps."""
+    time = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: time[0])
+    monkeypatch.setattr(clock, "sleep", lambda seconds: time.__setitem__(0, time[0] + seconds))
+    return time
+
+
+def test_a_call_that_nothing_ends_does_not_keep_us_for_ever(passing: list[float]) -> None:
+    def stuck(source: str, device: int, way: str, address: str) -> str:
+        return "stuck" if (source, device) == ("atlas-2", 4) else "lost" if (source, device) == ("atlas-2", 2) else "ok"
+
+    shown = told(nodes(2), stuck, pairs="rails", deadline=60.0, call=5.0)
+    assert 65 < passing[0] < 120
+    first, second = findings(shown)
+    assert (first.level, first.node) == ("fail", "atlas-2")
+    assert first.summary == "hccn_tool hangs on atlas-2 and cannot be ended: 5 of 8 pings from atlas-2 were not tried"
+    assert "`hccn_tool -i 4 -ping -g address 29.1.0.5`" in first.observed
+    assert second.summary == "atlas-1 is not reached from atlas-2 on davinci 2"
+
+
+def test_what_did_not_come_to_be_asked_for_a_hang_is_untried(passing: list[float]) -> None:
+    shown = told(nodes(2), lambda *ping: "stuck" if ping[:2] == ("atlas-2", 7) else "ok", pairs="rails")
+    cell = matrices(shown)[0].cells[1][0]
+    assert (cell.state, cell.text) == ("untried", "davinci 0, 7: hccn_tool hung and could not be ended")
+
+
+def test_the_tasks_own_time_is_not_taken_for_a_hang() -> None:
+    class Late(Wired):
+        def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
+            yield "@@ 0 0"
+            raise DeadlineExceeded("the task's time is over", Result("check", 124, "", timed_out=True))
+
+    node = healthy(0, A2)
+    result = fabric._ask(Late(0, A2, node.facts), "", 8, "pings", 330.0)
+    assert (result.exit, result.stderr) == (1, "the task's time is over")
 
 
 def test_it_tells_before_how_long_it_takes_and_that_nothing_is_changed() -> None:

@@ -340,6 +340,28 @@ def test_one_ill_node_gives_its_findings_and_no_others(name: str) -> None:
     assert all(f.node and f.remedy and f.expected and f.observed for f in found)
 
 
+@pytest.mark.parametrize(
+    ("names", "hostname", "odd", "proposed"),
+    [
+        (("atlas-1", "atlas-2"), "clone", "atlas-2", "atlas-2"),
+        (("atlas-1", "atlas-2"), "atlas-2", "atlas-1", "atlas-1"),
+        (("10.0.0.1", "10.0.0.2"), "clone", "10.0.0.2", "A-NAME-OF-ITS-OWN"),
+        (("fd00::1", "fd00::2"), "clone", "fd00::2", "A-NAME-OF-ITS-OWN"),
+        (("node_1", "node_2"), "clone", "node_2", "A-NAME-OF-ITS-OWN"),
+    ],
+)
+def test_a_twin_is_given_a_name_that_a_machine_can_have(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], hostname: str, odd: str, proposed: str
+) -> None:
+    two = pair()
+    monkeypatch.setattr(FakeNode, "name", property(lambda node: names[node.index]))
+    for node in two.nodes:
+        node.alter("network", hostname=hostname)
+    (finding,) = findings(two, "hostname")
+    assert finding.node == odd
+    assert finding.remedy.startswith(f"hostnamectl set-hostname {proposed} on {odd} (and so on)")
+
+
 def test_a_firewall_around_a_single_node_is_told_for_its_clients() -> None:
     node = healthy()
     rules(node, Rules("drop"))

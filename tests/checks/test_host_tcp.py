@@ -107,6 +107,12 @@ def test_a_slow_pair_is_told_as_x09() -> None:
     assert finding.summary == "TCP connections from atlas-1 to atlas-2 are slow: 7.5 ms, elsewhere 0.1 ms"
 
 
+@pytest.mark.parametrize("said", ["port 8000\n\nrandom 40001\n  \npid 7\n", "\nport 8000\nrandom 40001\npid 7 \n\n"])
+def test_a_stray_empty_line_of_a_listener_is_no_trouble(said: str) -> None:
+    host = host_tcp._listening(host_tcp._Host("atlas-1", "10.0.0.1", "word"), Result("listen", 0, said))
+    assert (host.open, host.pids, host.trouble) == ((8000, 40001), (7,), "")
+
+
 def test_a_node_that_can_try_nothing_is_said_once() -> None:
     (finding,) = findings(3, lambda a, b, p: "ok", toolless=("atlas-2",))
     assert (finding.level, finding.node) == ("warn", "atlas-2")

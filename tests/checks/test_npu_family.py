@@ -7,6 +7,7 @@ import pytest
 from provision.checks import runner
 from provision.checks.npu_family import family
 from provision.checks.policy import Choice
+from provision.inventory.model import Install
 
 from .ills import dies
 from .world import healthy, settings
@@ -22,6 +23,20 @@ from .world import healthy, settings
 )
 def test_a_family_by_the_name_that_npu_smi_prints(name: str, wanted: str) -> None:
     assert family(name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("image", "remedy"),
+    [
+        ("r/v:v0.18.0-openeuler", "set qnext.hardware: atlas-800-a3 and install.image: r/v:v0.18.0-a3-openeuler"),
+        ("r/own:prod", "set qnext.hardware: atlas-800-a3 and an image built for it"),
+    ],
+)
+def test_the_remedy_names_the_image_of_the_other_family(image: str, remedy: str) -> None:
+    node = healthy(0, settings("atlas-800-a2", install=Install(image=image)))
+    dies(node, 2, name="Ascend910")
+    (outcome,) = runner.run_node(node, Choice(only=("N06",)))
+    assert [finding.remedy for finding in outcome.findings] == [remedy]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ def judged() -> dict[str, dict[str, Any]]:
     return judge
 
 
+def test_what_is_mended_is_judged_as_what_is_checked() -> None:
+    fix = yamlio.load(PLAYBOOK).data["plays"][0]["tasks"][0]["fix"]
+    assert fix["judge"] == judged()
+
+
 def test_it_lists_every_check_as_it_is() -> None:
     listed = judged()
     specs = [spec for spec in registry.checks() if spec.scope != "static"]

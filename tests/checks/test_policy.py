@@ -20,9 +20,10 @@ from . import world
 
 
 class Room(CheckArgs):
-    """A threshold."""
+    """Thresholds."""
 
     least: int = Field(10, ge=0, description="GB")
+    most: int | None = Field(None, ge=0, description="GB; default: any")
 
 
 def too_little(args: Room, node: Any) -> Iterable[Finding]:
@@ -53,6 +54,11 @@ def test_the_inventory_is_stronger_than_the_playbook_and_that_than_the_check() -
     for word in ("room", "T01"):
         stronger = outcome(judged, checks={word: {"level": "fail", "least": 30}})
         assert (stronger.findings[0].summary, stronger.status) == ("less than 30 GB", "fail")
+
+
+def test_the_inventory_takes_back_a_threshold_of_the_playbook() -> None:
+    given = policy(world.settings(checks={"room": {"most": None}}), {"room": {"most": 5, "least": 1}})
+    assert given.args(SPEC) == Room(least=1, most=None)
 
 
 def test_a_nodes_own_judgement_counts_for_what_compares_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ def fix(own: Settings, file: Path, value: str) -> str:
         name="sysctl-x",
         do=f"echo {value} >{file}",
         undo=f"echo {old} >{file}",
+        holds=f"[ {old} != 60 ]",
         affects=frozenset({"sysctl"}),
     ).script
 
@@ -74,6 +75,37 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (programs / name).symlink_to(f"/bin/{name}")
     monkeypatch.setenv("PATH", str(programs))
     return tmp_path / "sys/vm/swappiness"
+
+
+@pytest.mark.parametrize(
+    ("since", "after"),
+    [("30", "30"), ("60", "60"), ("10", "60")],
+    ids=["another after a reboot", "the same after a reboot", "still ours"],
+)
+def test_a_value_of_before_counts_only_while_ours_is_there(
+    kernel: Path, tmp_path: Path, since: str, after: str
+) -> None:
+    own = world.settings("cpu", state_dir=str(tmp_path / "state"))
+    assert sh(undo.kernel_setting(own, "vm.swappiness", old="60", new="10").script).returncode == 0
+    kernel.write_text(f"{since}\n")
+
+    again = sh(undo.kernel_setting(own, "vm.swappiness", old=since, new="0").script)
+    assert (again.returncode, again.stderr, kernel.read_text()) == (0, "", "0\n")
+
+    assert sh(undo.undo_all(own)).returncode == 0
+    assert kernel.read_text() == f"{after}\n"
+
+
+def test_a_fix_that_broke_off_before_it_did_anything_leaves_no_stale_record(kernel: Path, tmp_path: Path) -> None:
+    own = world.settings("cpu", state_dir=str(tmp_path / "state"))
+    half = undo.kernel_setting(own, "vm.swappiness", old="60", new="0").script.partition("if command -v sysctl")[0]
+    sh(half)
+    kernel.write_text("30\n")
+
+    assert sh(undo.kernel_setting(own, "vm.swappiness", old="30", new="0").script).returncode == 0
+    assert sh(undo.undo_all(own)).returncode == 0
+
+    assert kernel.read_text() == "30\n"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from provision import clock
 from provision.actions import Call, On
-from provision.errors import ConnectionLost
+from provision.errors import ConnectionLost, DeadlineExceeded
 from provision.results import Result
 from tests.checks.proof import Trial
 from tests.checks.world import FakeNode
@@ -17,7 +18,7 @@ _ASK = re.compile(r"^(?:printf %s ')?(\d+) (\d+) (ping|hccs_ping) (\S+) \d+", re
 
 Fate = Callable[[str, int, str, str], str]
 """Of a ping from a node and its device by a way (ping, hccs_ping) to an address: ok, lost, partial, slow, hang, busy,
-or an end of the whole sweep (break, over, hangs, missing)."""
+or an end of the whole sweep (break, over, hangs, missing, stuck: a call that nothing ends)."""
 
 SAID = {
     "ok": "recv seq=0,time=0.2ms\nrecv seq=1,time=0.05ms\n2 packets transmitted, 2 received, 0.00% packet loss",
@@ -40,9 +41,14 @@ class Wired(FakeNode):
 
     fate: Fate = well
 
-    def stream(self, script: str) -> Iterator[str]:
+    def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
         for number, device, way, address in _ASK.findall(script):
             fate = self.fate(self.name, int(device), way, address)
+            if fate == "stuck":
+                assert deadline, "would hang for ever"
+                clock.sleep(deadline)
+                late = Result("stream", 124, "", timed_out=True)
+                raise DeadlineExceeded("a script had not ended", late, node=self.name)
             if fate == "break":
                 raise ConnectionLost("the connection broke", node=self.name)
             if fate in ("over", "hangs", "missing"):

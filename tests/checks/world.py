@@ -129,7 +129,7 @@ class FakeNode:
     def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
         raise AssertionError("checks look at facts only")
 
-    def stream(self, script: str) -> Iterator[str]:
+    def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
         raise AssertionError("checks look at facts only")
 
     def progress(self, progress: JobProgress) -> None: ...
@@ -245,7 +245,6 @@ def _system() -> dict[str, Any]:
         "sysctl": SysctlValue(kernel),
         "limits": LimitsValue(shell=Rlimits(files, memory), dockerd=Rlimits(files, memory)),
         "tuning": TuningValue({"performance": 80}),
-        "services": ServicesValue({"chronyd": 812}, "cgroup"),
         "time-sync": TimeSyncValue(True, "chronyd", "10.0.0.254", 0.000012, 3, "UTC"),
         "firewall": FirewallValue(firewalld=False, ufw=False, rules=Rules("accept", "accept"), selinux="disabled"),
     }
@@ -305,6 +304,14 @@ def _die(npu: int, chip: int, device: int, name: str, phy_id: int | None = None)
     return Die(npu, chip, phy_id, name, "OK", None, 41, bus, hbm_used_mb=3100, hbm_total_mb=65536, device=device)
 
 
+WHEN_NEEDED = frozenset({"hccs"})
+"""Facts that no check asks for up front: they are observed where something else makes them worth their time."""
+
+
+def _has_pods(own: Settings) -> bool:
+    return own.hardware == "atlas-800-a3"
+
+
 def _npus(own: Settings, index: int) -> dict[str, Any]:
     table = dies(own)
     numbers = tuple(range(len(table)))
@@ -335,6 +342,7 @@ def _npus(own: Settings, index: int) -> dict[str, Any]:
             "/usr/local/Ascend/driver/tools/hccn_tool",
             tuple(HccnDevice(n, "UP", "Success", f"29.1.{index}.{n + 1}", "255.255.0.0", 0) for n in numbers),
         ),
+        "services": ServicesValue({"chronyd": 812}, "cgroup"),
         "hccn-conf": HccnConfValue(
             True,
             tuple(HccnAddress(n, f"29.1.{index}.{n + 1}", "255.255.0.0", "29.1.0.254", "29.1.0.254") for n in numbers),
@@ -343,7 +351,7 @@ def _npus(own: Settings, index: int) -> dict[str, Any]:
             "/usr/local/Ascend/driver/tools/hccn_tool",
             tuple(HccnDetailDevice(n, "29.1.0.254", f"eth{n}", "29.1.0.254", f"400GE1/1/{n}", "leaf") for n in numbers),
         ),
-        "hccs": HccsValue(4, {n: f"192.168.{index}.{199 - n}" for n in numbers}),
+        **({"hccs": HccsValue(4, {n: f"192.168.{index}.{199 - n}" for n in numbers})} if _has_pods(own) else {}),
     }
 
 

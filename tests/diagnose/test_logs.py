@@ -15,7 +15,7 @@ from tests.modules.world import Node, cluster, container, containers, running
 class Talking(Node):
     """``texts`` are the lines of any container; ``steps`` what is seen afterwards."""
 
-    def stream(self, script: str) -> Iterator[str]:
+    def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
         self.shown.append(script)
         for line in self.texts.splitlines():
             if line == "LOST":

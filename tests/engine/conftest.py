@@ -72,6 +72,8 @@ class Memory:
     counters: Counters = field(default_factory=lambda: Counters(connections=1))
     sent: list[Sent] = field(default_factory=list)
     before_run: Callable[[str], None] = lambda script: None
+    deadlines: list[float | None] = field(default_factory=list)
+    """Of the streams."""
 
     def run(self, script: str, *, deadline: float, input: bytes = b"", become: bool = True, label: str = "") -> Result:
         self.counters.execs += 1
@@ -97,7 +99,8 @@ class Memory:
             raise ConnectionLost("the connection broke", node=self.name)
         return 0, ""
 
-    def stream(self, script: str, *, become: bool = True) -> Iterator[bytes]:
+    def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
+        self.deadlines.append(deadline)
         yield from (line.encode() + b"\n" for line in self.state.get(script, "").splitlines())
 
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from provision import clock
 from provision.emitter import Emitter
 from provision.engine.run import Session, session
-from provision.errors import ConnectionLost, FactError, Interrupted, Unreachable
+from provision.errors import ConnectionLost, DeadlineExceeded, FactError, Interrupted, Unreachable
 from provision.events import CommandRan, Kept, NodeConnected, NodeUnreachable, Progressed
+from provision.results import Result
 
 Make = Callable[..., Any]
 
@@ -101,6 +103,32 @@ def test_reads_streams_and_evidence(opened: Any) -> None:
     node.keep("server.log", "text")
     assert b.seen.of(Kept)[0].name == "server.log"
     assert b.seen.of(CommandRan)[0].label == "look"
+
+
+def test_a_stream_has_its_deadline_or_the_tasks_time_whichever_is_less(opened: Any) -> None:
+    b, cluster = opened("a")
+    [node] = cluster.nodes
+    for deadline, ends in ((None, None), (5.0, None), (None, 50.0), (5.0, 50.0), (100.0, 50.0)):
+        node.ends = ends and clock.monotonic() + ends
+        list(node.stream("log", deadline=deadline))
+    assert b["a"].deadlines == [None, 5.0, pytest.approx(50, abs=2), 5.0, pytest.approx(50, abs=2)]
+
+
+def test_a_stream_that_outran_the_tasks_time_says_so(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    b, cluster = opened("a")
+    [node] = cluster.nodes
+
+    def late(*_: object, deadline: float, **__: object) -> Any:
+        node.ends = min(node.ends, clock.monotonic()) if deadline > 5 else node.ends
+        raise DeadlineExceeded("a script had not ended", Result("stream", 124, "", timed_out=True))
+
+    monkeypatch.setattr(b["a"], "stream", late)
+    node.task, node.ends = "look at it", clock.monotonic() + 50
+    with pytest.raises(DeadlineExceeded, match="a script had not ended"):
+        list(node.stream("log", deadline=5))
+    with pytest.raises(DeadlineExceeded, match="look at it") as caught:
+        list(node.stream("log", deadline=100))
+    assert "raise the task's timeout" in caught.value.hint
 
 
 def test_http_goes_through_the_node(opened: Any) -> None:

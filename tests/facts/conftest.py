@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,39 @@ def look(request: pytest.FixtureRequest, tmp_path: Path) -> Look:
         return fact.parse(result)
 
     return run
+
+
+@dataclass(frozen=True)
+class With:
+    """A fact on a node that has these device nodes and no others; ``links`` to them lie in ``folder``."""
+
+    fact: Fact[Any]
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.fact.name
+
+    def script(self) -> str:
+        return self.fact.script().replace("/dev/davinci", f"{self.folder}/davinci")
+
+    def parse(self, raw: Result) -> Any:
+        return self.fact.parse(raw)
+
+
+@pytest.fixture
+def with_devices(tmp_path: Path) -> Callable[[Fact[Any], int], With]:
+    """``with_devices(fact, count)``: the fact, where ``count`` dies have a device node, among other things."""
+
+    def make(fact: Fact[Any], count: int) -> With:
+        folder = tmp_path / "dev"
+        folder.mkdir()
+        for name in ("davinci_manager", "davinci0x", *(f"davinci{number}" for number in range(count))):
+            (folder / name).symlink_to("/dev/null")
+        (folder / "davinci99").touch()  # as docker makes one of a device that isn't there
+        return With(fact, folder)
+
+    return make
 
 
 def ended(fact: Fact[Any], shell: list[str], folder: Path, environment: dict[str, str]) -> Result:

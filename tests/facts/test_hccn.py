@@ -44,6 +44,27 @@ def test_a_tool_that_hangs_is_not_asked_for_ever(look: Any, tool: Any, status: i
     )
 
 
+def test_without_numbers_all_that_the_node_has_are_asked(look: Any, tool: Any, with_devices: Any) -> None:
+    tool("hccn_tool", "echo 'link status: UP'\n")
+    value = look(with_devices(Hccn(), 16))
+    assert [device.device for device in value.devices] == list(range(16))
+    assert {device.link for device in value.devices} == {"UP"}
+
+
+def test_a_device_that_was_not_reached_before_the_tool_hung_is_no_gap(look: Any, tool: Any, with_devices: Any) -> None:
+    tool("hccn_tool", "exit 0\n")
+    tool("timeout", "exit 124\n")
+    value = look(with_devices(Hccn(), 3))
+    assert [device.device for device in value.devices] == [0, 1, 2]
+    assert value.devices[2].problems[0] == "link: not asked, hccn_tool hung before"
+
+
+def test_a_node_without_devices_has_none(look: Any, tool: Any, with_devices: Any) -> None:
+    binary = tool("hccn_tool", "exit 0\n")
+    value = look(with_devices(Hccn(), 0))
+    assert (value.tool, value.devices) == (str(binary), ())
+
+
 def test_two_calls_never_overlap(look: Any, tool: Any, tmp_path: Any) -> None:
     busy = tmp_path / "busy"
     tool("hccn_tool", f"mkdir {busy} || {{ echo overlap; exit 11; }}\nrmdir {busy}\n")

@@ -43,6 +43,13 @@ def test_what_is_not_asked_for_is_empty(look: Any, tool: Any) -> None:
     assert (device.vnic, device.counters, device.optical, device.problems) == (None, {}, None, ())
 
 
+def test_without_numbers_all_that_the_node_has_are_asked(look: Any, tool: Any, with_devices: Any) -> None:
+    tool("hccn_tool", ANSWERS)
+    value = look(with_devices(HccnDetail(), 12))
+    assert [device.device for device in value.devices] == list(range(12))
+    assert (value.devices[9].netdetect, value.devices[11].netdetect) == ("29.1.0.1", None)
+
+
 def test_three_calls_that_hang_end_it(look: Any, tool: Any) -> None:
     tool("hccn_tool", "exit 0\n")
     tool("timeout", "exit 124\n")

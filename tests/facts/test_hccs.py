@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,11 +39,19 @@ def test_pod_addresses_and_what_is_down() -> None:
     assert value.problems == ("davinci 2: vnic: exit status 13: Get ipconf failed, because no ip was preset there!",)
 
 
+def test_without_numbers_all_that_the_node_has_are_asked(look: Any, tool: Any, with_devices: Any) -> None:
+    tool("npu-smi", "exit 1\n")
+    tool("hccn_tool", """echo 'vnic link status: UP'; echo "vnic ipaddr: 192.168.1.$((199 - $2))"\n""")
+    value = look(with_devices(Hccs(), 11))
+    assert value.vnics == {number: f"192.168.1.{199 - number}" for number in range(11)}
+
+
 def test_a_node_without_tools() -> None:
     value = FACT.parse(Result("hccs", 0, "@@ missing\n@@ missing\n"))
     assert (value.pod, value.vnics, value.problems) == (None, {}, ("hccn_tool was not found",))
 
 
+@pytest.mark.parametrize("fact", [FACT, Hccs()], ids=["three", "all"])
 @given(st.text(), st.integers(0, 130))
-def test_no_answer_makes_it_raise(text: str, status: int) -> None:
-    assert FACT.parse(Result("hccs", status, text)).problems
+def test_no_answer_makes_it_raise(fact: Hccs, text: str, status: int) -> None:
+    assert fact.parse(Result("hccs", status, text)).problems

@@ -89,6 +89,18 @@ def test_null_leaves_a_host_out(loaded: Loaded) -> None:
     assert inventory.groups["all"] == ("n1",)
 
 
+def test_a_host_may_take_back_a_threshold_that_its_group_set(loaded: Loaded) -> None:
+    inventory = loaded(
+        BASE
+        + "      checks: {network_speed: {least: 100}}\n"
+        + "  hosts: {n1: {qnext: {checks: {network_speed: {least: null}}}}, n2: }\n"
+    )
+    assert [host.settings.checks for host in inventory.hosts] == [
+        {"network_speed": {"least": None}},
+        {"network_speed": {"least": 100}},
+    ]
+
+
 COMPATIBILITY = """\
       compatibility:
        releases:

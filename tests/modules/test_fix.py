@@ -60,6 +60,7 @@ def test_what_the_operator_accepts_is_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("checks")
-def test_what_the_playbook_switches_off_is_not_mended() -> None:
-    done = drive(fix.run(fix.Args(judge={"a": "off"}), cluster().nodes[0]))
+@pytest.mark.parametrize("level", ["off", "info", {"level": "info"}])
+def test_what_the_playbook_switches_off_or_only_wants_told_is_not_mended(level: Any) -> None:
+    done = drive(fix.run(fix.Args(judge={"a": level}), cluster().nodes[0]))
     assert (done.actions, done.outcome.message) == ([], "nothing that is safe to mend")

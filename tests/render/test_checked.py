@@ -47,7 +47,7 @@ warn        N23 atlas-[1:16]: vm.max_map_count is 65530
 waived      N19 atlas-5: firewalld is active
             waived  ticket 4711 (until 2030-01-01)
               more  qnext-provision explain N07
-                    or one of N09, X03, N23
+                    or N09, X03, N23
 mendable    N23 atlas-[1:16]: `check --fix` would set vm.max_map_count to 262144
 unknown     N17 hostname: getent: no answer within 10 s
 skipped     N12 image, X05 same_tls: the image is not there yet
@@ -191,6 +191,6 @@ def test_what_passed_on_some_nodes_was_not_judged_on_the_others() -> None:
 
 def test_where_to_read_more_is_said_once() -> None:
     lines = [line.text for line in found([told(foreign("a", 1)), told(ILL), told(foreign("b", 2))], (), explain=True)]
-    assert [line.strip() for line in lines[-2:]] == ["more  qnext-provision explain N07", "or one of N09"]
+    assert [line.strip() for line in lines[-2:]] == ["more  qnext-provision explain N07", "or N09"]
     others = [told(replace(foreign("a", 1), summary=summary)) for summary in ("one", "two")]
     assert [line.text.split()[-1] for line in found(others, (), explain=True) if "explain" in line.text] == ["N09"]

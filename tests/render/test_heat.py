@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from provision.findings import Cell, Matrix
+from provision.findings import Cell, CellState, Matrix
 from provision.render.heat import bounds, dead_ends, heat_map, in_words, shade
 from provision.render.lines import Line, wrapped
 from tests.render.examples import matrix, mixed
@@ -65,7 +65,7 @@ def test_wider_than_the_terminal_goes_on_below() -> None:
 
 def test_of_a_large_map_the_trouble_is_drawn() -> None:
     lines = drawn(matrix(64, mixed))
-    assert lines[1:3] == ["  nothing comes through from atlas-12", "  drawn: 3 x 3 with trouble"]
+    assert lines[1:3] == ["  nothing was tried from atlas-12", "  drawn: 3 x 3 with trouble"]
     assert [line.split()[0] for line in lines[4:7]] == ["atlas-1", "atlas-4", "atlas-10"]
     assert lines[7] == "  columns  1 atlas-3  2 atlas-6  3 atlas-8"
     assert drawn(matrix(64, well()))[1:] == ["  not drawn: the rest is well"]
@@ -93,6 +93,19 @@ def test_nothing_is_a_dead_end_where_everything_is() -> None:
         "nothing comes through to atlas-3"
     ]
     assert list(dead_ends(matrix(4, lambda row, column: Cell("partial" if column == 2 else "ok")))) == []
+    assert list(dead_ends(matrix(4, lambda row, column: Cell("untried" if column == 2 else "ok")))) == [
+        "nothing was tried to atlas-3"
+    ]
+
+
+def test_a_line_that_is_lost_in_part_only_is_no_dead_end_beside_one_that_is() -> None:
+    states: dict[int, CellState] = {0: "lost", 1: "partial", 2: "untried"}
+    assert list(dead_ends(matrix(5, lambda row, column: Cell(states.get(row, "ok"))))) == [
+        "nothing comes through from atlas-1",
+        "nothing was tried from atlas-3",
+    ]
+    half = matrix(4, lambda row, column: Cell("lost" if row == 1 and column else "untried" if row == 1 else "ok"))
+    assert list(dead_ends(half)) == ["nothing comes through from atlas-2"]
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ def test_a_link_that_is_down_warns_on_a3_and_fails_on_a2(a3: Practice, a2: Pract
     a3.fault("node2", "npu/3/link", "DOWN")
     a2.fault("node2", "npu/3/link", "DOWN")
 
-    on_a3 = program("check", "-i", a3.inventory)
-    on_a2 = program("check", "-i", a2.inventory)
+    on_a3 = program("check", "-i", a3.inventory, "--quick")
+    on_a2 = program("check", "-i", a2.inventory, "--quick")
 
     assert (on_a3.exit, on_a2.exit) == (0, 3)
     assert finding(on_a3, "N20").startswith("warn")
@@ -39,7 +39,7 @@ def test_alarm_busy_and_lost_dies_are_named(a2: Practice, program: Program) -> N
     a2.fault("node1", "npu/5/process", "python3 4711 30000")
     a2.fault("node2", "npu/6/missing")
 
-    answer = program("check", "-i", a2.inventory, "--json")
+    answer = program("check", "-i", a2.inventory, "--quick", "--json")
 
     assert answer.exit == 3
     found = {(f["node"], f["code"]): f for check in answer.json()["checks"] for f in check["findings"]}
@@ -57,7 +57,7 @@ def test_alarm_busy_and_lost_dies_are_named(a2: Practice, program: Program) -> N
 def test_tls_switches_that_differ(a2: Practice, program: Program) -> None:
     a2.fault("node2", "npu/2/tls", "1")
 
-    answer = program("check", "-i", a2.inventory)
+    answer = program("check", "-i", a2.inventory, "--quick")
 
     assert answer.exit == 3
     assert "TLS" in answer.stderr
@@ -67,7 +67,7 @@ def test_tls_switches_that_differ(a2: Practice, program: Program) -> None:
 def test_a_driver_that_does_not_answer(a2: Practice, program: Program) -> None:
     a2.fault("node1", "npu/driver", "broken")
 
-    answer = program("check", "-i", a2.inventory)
+    answer = program("check", "-i", a2.inventory, "--quick")
 
     assert answer.exit == 3
     assert "-8020" in answer.stderr

@@ -185,6 +185,24 @@ def test_closing_a_stream_ends_the_remote_processes(node: Transport) -> None:
     assert gone(pid)
 
 
+def test_a_stream_ends_at_its_deadline_with_what_came_before_heard(node: Transport) -> None:
+    lines, heard = node.stream("echo $$; sh -c 'echo $$; exec sleep 500'", deadline=0.6), list[bytes]()
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        heard.extend(iter(lambda: next(lines), None))
+    assert time.monotonic() - started < 5
+    assert len(heard) == 2
+    assert gone(heard[1].decode())
+    assert node.run("echo on", deadline=5).stdout == "on\n"
+
+
+def test_a_streams_deadline_holds_where_it_never_falls_silent(node: Transport) -> None:
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        list(node.stream("trap '' TERM; while echo on; do sleep 0.05; done", deadline=0.5))
+    assert time.monotonic() - started < 5
+
+
 def test_put_is_whole_and_has_its_mode(node: Transport, tmp_path: Path) -> None:
     path, content = tmp_path / "new folder" / "it's here", bytes(range(256)) * 3000
     node.put(str(path), content, mode=0o750)

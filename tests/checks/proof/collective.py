@@ -25,6 +25,7 @@ PROOF = Proof(
     fails=lambda: Trial(with_image(pair()), wrong),
     says="an all-reduce gives a wrong sum on rank",
     faults={"collective": "wrong"},
+    hardware="cpu",
     qnext={"checks": {"collective": {"sizes": [0.001], "seconds": 30}}},
     alone=True,
     pulled=True,

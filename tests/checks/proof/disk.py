@@ -20,5 +20,6 @@ PROOF = Proof(
     fails=ill,
     says="free",
     faults={"disk/full": "1"},
+    hardware="cpu",
     alone=True,
 )

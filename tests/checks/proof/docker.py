@@ -20,5 +20,6 @@ PROOF = Proof(
     fails=ill,
     says="Docker's daemon cannot be used",
     faults={"docker/daemon": "down"},
+    hardware="cpu",
     alone=True,
 )

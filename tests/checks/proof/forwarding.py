@@ -21,5 +21,6 @@ PROOF = Proof(
     says="sshd .*forward|sshd forbids it",
     faults={"ssh/forwarding": "refused"},
     node="node1",
+    hardware="cpu",
     alone=True,
 )

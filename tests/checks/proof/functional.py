@@ -22,6 +22,7 @@ PROOF = Proof(
     says="fails seed-chat",
     faults={"vllm/die_at_first_token": "1"},
     node="node1",
+    hardware="cpu",
     alone=True,
     launched=True,
 )

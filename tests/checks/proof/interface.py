@@ -22,5 +22,6 @@ PROOF = Proof(
     fails=ill,
     says="is down",
     faults={"nic/eth0/state": "down"},
+    hardware="cpu",
     alone=True,
 )

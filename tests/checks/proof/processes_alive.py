@@ -21,6 +21,7 @@ PROOF = Proof(
     fails=ill,
     says="worker1 is exited with exit status 137",
     faults={"container/killed": "worker1"},
+    hardware="cpu",
     alone=True,
     launched=True,
 )

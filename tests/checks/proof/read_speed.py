@@ -31,5 +31,6 @@ PROOF = Proof(
     says=r"read at \d+ MB/s, so loading takes about \d+ min",
     faults={"read/slow": "20"},
     qnext={"checks": {"read_speed": {"seconds": 2}}},
+    hardware="cpu",
     alone=True,
 )

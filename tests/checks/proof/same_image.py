@@ -27,6 +27,7 @@ PROOF = Proof(
     fails=rebuilt,
     says="is not the same image everywhere",
     faults={"image/rebuilt": "1"},
+    hardware="cpu",
     alone=True,
     pulled=True,
 )

@@ -19,5 +19,6 @@ PROOF = Proof(
     fails=ill,
     says="the model on .* is not that of",
     faults={"weights/config": "1"},
+    hardware="cpu",
     alone=True,
 )

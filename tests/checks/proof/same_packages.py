@@ -15,7 +15,7 @@ package vllm 0.18.0+empty
 package vllm-ascend 0.18.0
 package torch 2.9.0
 package torch-npu 2.9.0.post1
-package triton-ascend 3.2.0
+package triton-ascend 3.2.0.dev20260322
 package transformers 4.57.6
 package ray none
 package mooncake-transfer-engine-npu none
@@ -34,7 +34,7 @@ def said(text: str) -> Callable[[On], Mapping[str, Result]]:
 
 PROOF = Proof(
     passes=lambda: Trial(with_image(pair()), said(FINE)),
-    fails=lambda: Trial(with_image(pair()), said(FINE.replace("triton-ascend 3.2.0", "triton-ascend 3.2.1"))),
+    fails=lambda: Trial(with_image(pair()), said(FINE.replace("3.2.0.dev20260322", "3.2.1"))),
     says="triton-ascend in the image is not the same everywhere",
     faults={"image/package/triton-ascend": "3.2.1"},
     pulled=True,
