@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from provision.errors import CommandFailed, DeadlineExceeded, Unknown
@@ -13,7 +13,10 @@ DEADLINE_EXIT = 124
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished command. ``seconds`` is the time on the node where it is known, else seen from here."""
+    """A finished command. ``seconds`` is the time on the node where it is known, else seen from here.
+
+    ``when``: between which two moments of this machine's clock it ran on the node, where that is known.
+    """
 
     label: str
     exit: int
@@ -21,6 +24,7 @@ class Result:
     stderr: str = ""
     seconds: float = 0.0
     timed_out: bool = False
+    when: tuple[float, float] | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:

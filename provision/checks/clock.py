@@ -1,15 +1,18 @@
 """The nodes' clocks agree within a second: logs are put in order by them, and certificates judged.
 
-The times of the first look are taken while other probes run, so a difference of some seconds there means little; only
-where it is larger are all clocks read once more, at the same moment.
+Each node tells its time while other probes run there, some seconds before or after the others do; by this machine's
+clock it is known between which moments. Where the clocks are further apart than these explain, all are read once more,
+by a probe that takes no time, and that is judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import Field
+
 from provision import clock
-from provision.checks.base import Finding
+from provision.checks.base import CheckArgs, Finding
 from provision.checks.support import Skip, each
 from provision.facts.base import Fact
 from provision.facts.system import Clock
@@ -19,40 +22,54 @@ from provision.node import Cluster
 CODE = "X08"
 LEVEL = "warn"
 SCOPE = "cluster"
-ALLOWED = 1.0
-"""Seconds."""
-SUSPECT = 10.0
-"""Seconds between first looks that call for a second one."""
+
+Offset = tuple[float, float]
+"""Seconds that a clock is ahead of this machine's: at least, at most."""
+
+
+class Args(CheckArgs):
+    """How far apart they may be."""
+
+    seconds: float = Field(1.0, gt=0, description="seconds by which the nodes' clocks may differ [domain 6.9]")
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
     return (Clock(),)
 
 
-def run(cluster: Cluster) -> Iterable[Finding]:
+def run(args: Args, cluster: Cluster) -> Iterable[Finding]:
     if len(cluster.nodes) == 1:
         raise Skip("one node")
-    if _spread(_times(cluster)) < SUSPECT:
+    if _apart(_offsets(cluster)) <= args.seconds:
         return
     cluster.each(lambda node: node.observe((Clock(),)))
-    times = _times(cluster)
-    if _spread(times) <= ALLOWED:
+    offsets = _offsets(cluster)
+    apart = _apart(offsets)
+    if apart <= args.seconds:
         return
-    early, late = min(times, key=lambda name: times[name]), max(times, key=lambda name: times[name])
-    here = clock.now()
-    odd = early if here - times[early] > times[late] - here else late
+    early, late = min(offsets, key=lambda name: offsets[name][1]), max(offsets, key=lambda name: offsets[name][0])
+    odd = early if -offsets[early][1] > offsets[late][0] else late
     yield Finding(
-        f"the clocks of {early} and {late} differ by {_spread(times):.0f} s",
+        f"the clocks of {early} and {late} differ by {apart:.{0 if apart >= 10 else 1}f} s",
         f"chronyc makestep, or timedatectl set-ntp true, on {odd}, which is further from this machine's clock",
         node=odd,
-        expected=f"at most {ALLOWED:g} s",
-        observed=f"{_spread(times):.1f} s",
+        expected=f"at most {args.seconds:g} s",
+        observed=f"{apart:.1f} s",
     )
 
 
-def _times(cluster: Cluster) -> dict[str, float]:
-    return {name: value.epoch for name, value in each(cluster, Clock()).items() if value.epoch is not None}
+def _offsets(cluster: Cluster) -> dict[str, Offset]:
+    """By node. A time of which nobody knows when it was told is taken to be of now."""
+    now = clock.now()
+    found: dict[str, Offset] = {}
+    for name, value in each(cluster, Clock()).items():
+        if value.epoch is not None:
+            first, last = value.when or (now, now)
+            found[name] = value.epoch - last, value.epoch - first
+    return found
 
 
-def _spread(times: dict[str, float]) -> float:
-    return max(times.values()) - min(times.values()) if times else 0.0
+def _apart(offsets: dict[str, Offset]) -> float:
+    """Seconds by which two clocks differ at least; 0 where they may be the same."""
+    lows, highs = [low for low, _ in offsets.values()], [high for _, high in offsets.values()]
+    return max(0.0, max(lows) - min(highs)) if offsets else 0.0

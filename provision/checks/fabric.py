@@ -24,7 +24,7 @@ from provision.accel.ascend.mesh import Pairs, Ping, schedule
 from provision.actions import Call, JobProgress, On
 from provision.checks.base import CheckArgs, Finding, Level, Shown, TrialRun
 from provision.checks.npu_link import hccn
-from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, listed, selected, span
+from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, hanging, listed, selected, span
 from provision.diagnose.mesh import Cause, causes, ends
 from provision.errors import DeadlineExceeded, RemoteError, Unreachable
 from provision.facts.base import Fact
@@ -101,6 +101,9 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
         raise Skip("no ranks on several nodes")
     if not any(node.get(hccn(node.settings)).tool for node in cluster.nodes):
         raise Skip("hccn_tool is on no node: the check npu_link says so")
+    stuck = [node.name for node in cluster.nodes if _is_mute(node)]
+    if stuck and len(cluster.nodes) - len(stuck) < 2:
+        raise Skip(f"hccn_tool hangs on {listed(stuck)}, so no two nodes can ping: the check npu_link says so")
     hccs = _super_pods(cluster)
     plan = _planned(args, cluster, hccs)
     results = yield On({node.name: _sweep(args, plan, node) for node in cluster.nodes if plan.asks.get(node.name)})
@@ -156,9 +159,15 @@ def _plan(pairs: Pairs, args: Args, cluster: Cluster, hccs: Mapping[str, HccsVal
 def _devices(node: Node) -> tuple[int, ...]:
     """Those that are to be used; none on a node without driver or tool, of which other checks tell."""
     try:
-        return selected(node) if node.get(hccn(node.settings)).tool else ()
+        return selected(node) if node.get(hccn(node.settings)).tool and not _is_mute(node) else ()
     except (Skip, CannotTell):
         return ()
+
+
+def _is_mute(node: Node) -> bool:
+    """Whether hccn_tool gave no answer about any device: it would not about pings either."""
+    devices = node.get(hccn(node.settings)).devices
+    return bool(devices) and all(hanging(device.problems) for device in devices)
 
 
 def _groups(ping: Ping, target: int) -> tuple[str, ...]:
@@ -321,13 +330,13 @@ def _ended(args: Args, plan: _Plan, node: str, result: ActionResult, sweep: Swee
 
 
 def _stuck(args: Args, plan: _Plan, node: str, untried: str, done: int) -> Iterator[Finding]:
-    """The node's own deadlines did not end a call: it waits in the kernel, where no signal reaches it."""
+    """The node's own deadline did not end a call: it waits in the kernel, out of reach of signals, or ignores TERM."""
     asks = plan.asks[node]
     if done < len(asks):
         yield Finding(
             f"hccn_tool hangs on {node} and cannot be ended: {untried}",
-            "`ps -eo pid,stat,etime,args | grep hccn_tool` on the node shows it, in state D; `dmesg` tells of the "
-            "driver; mostly only a restart of the node ends it (administrator)",
+            "`ps -eo pid,stat,etime,args | grep hccn_tool` on the node shows it: `kill -9` its pid; in state D not "
+            "even that ends it, mostly only a restart of the node does (administrator); `dmesg` tells of the driver",
             node=node,
             expected=f"an answer, or an end after {args.call:.0f} s",
             observed=f"neither from `{_by_hand(asks[done])}`",

@@ -2,8 +2,9 @@
 
 Beside the ports that are planned, ranks listen on random ones (ZMQ, the torch store, HCCL's negotiation), so all TCP
 must be open between the nodes [domain 3.4]. Judged is what the kernel has, whoever made the rules: a policy that drops
-or rules that do count, unless all from the other nodes is accepted first. The trial ``host_tcp`` really connects;
-this check names what may be in its way. On a cluster of one node it only tells that clients may be kept out.
+or rules that do count, unless all from the other nodes is accepted first; those for IPv6 where the data addresses are
+of it. The trial ``host_tcp`` really connects; this check names what may be in its way. On a cluster of one node it only
+tells that clients may be kept out.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def run(args: Args, cluster: Cluster) -> Iterable[Finding]:
 
 def _check(args: Args, node: Node, addresses: Mapping[str, str]) -> Iterator[Finding]:
     value, others = look(node, Firewall()), [address for name, address in addresses.items() if name != node.name]
-    if value.rules is None:
+    rules = value.rules_of(address_of(node))
+    if rules is None:
         yield from _unseen(node, value)
-    elif value.rules.closed and not (others and all(_accepted(node, value.rules, other) for other in others)):
-        yield _closed(node, value, value.rules, list(addresses.values()) if others else [])
+    elif rules.closed and not (others and all(_accepted(node, rules, other) for other in others)):
+        yield _closed(node, value, rules, list(addresses.values()) if others else [])
     if args.selinux == "permissive":
         yield from _selinux(node, value)
 
@@ -77,7 +79,8 @@ def _unseen(node: Node, value: FirewallValue) -> Iterator[Finding]:
     text = f"{value.tool} is active" if value.tool else "a packet filter may be active"
     yield Finding(
         f"{text}, and its rules cannot be listed: {why}",
-        f"look by hand ({_list(value)}); qnext-provision check --only host_tcp tells whether nodes reach each other",
+        f"look by hand ({_list(value, node)}); "
+        "qnext-provision check --only host_tcp tells whether nodes reach each other",
         node=node.name,
         expected="no packet filter between the nodes",
         observed=why,
@@ -93,7 +96,7 @@ def _closed(node: Node, value: FirewallValue, rules: Rules, cluster: Sequence[st
     accepted = f"; all is accepted from {listed(rules.accepts)}" if rules.accepts else ""
     return Finding(
         harm,
-        _open(value, cluster, node) + (f"; {_list(value)} shows the rules" if cluster else ""),
+        _open(value, cluster, node) + (f"; {_list(value, node)} shows the rules" if cluster else ""),
         node=node.name,
         expected=f"all TCP accepted from {listed(cluster)}" if cluster else f"open: {ports}",
         observed=_what(rules) + accepted,
@@ -117,15 +120,20 @@ def _open(value: FirewallValue, cluster: Sequence[str], node: Node) -> str:
     if value.tool == "ufw":
         return f"{each} ufw allow from $a; done" if cluster else f"ufw allow {port}/tcp"
     which = f"-s {','.join(cluster)}" if cluster else f"-p tcp --dport {port}"
-    six = "6" if any(":" in address for address in cluster) else ""
+    six = _six(node)
     match = f"ip{six} saddr {{ {', '.join(cluster)} }}" if cluster else f"tcp dport {port}"
     return f"ip{six}tables -I INPUT {which} -j ACCEPT; of nftables: nft insert rule TABLE CHAIN {match} accept"
 
 
-def _list(value: FirewallValue) -> str:
+def _list(value: FirewallValue, node: Node) -> str:
     return {"firewalld": "firewall-cmd --list-all-zones", "ufw": "ufw status verbose"}.get(
-        value.tool, "iptables -S; nft list ruleset"
+        value.tool, f"ip{_six(node)}tables -S; nft list ruleset"
     )
+
+
+def _six(node: Node) -> str:
+    """The letter by which tools for IPv6 differ, where the node's data address is one."""
+    return "6" if ":" in address_of(node) else ""
 
 
 # ---- SELinux

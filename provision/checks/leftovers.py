@@ -18,7 +18,7 @@ from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers
 from provision.facts.files import Listing
 from provision.facts.processes import Processes, ServerProcess
-from provision.facts.shm import SharedFile, SharedMemory
+from provision.facts.shm import IN_USE, SharedFile, SharedMemory
 from provision.inventory.model import Settings
 from provision.node import Node
 from provision.results import ActionResult
@@ -53,7 +53,7 @@ def fix(args: object, node: Node, findings: tuple[Finding, ...]) -> Generator[Ac
     if files and _remove_files(files) in names:
         yield Run(
             label=_remove_files(files),
-            script=_REMOVE.format(names=join([file.name for file in files])),
+            script=f"u=$({IN_USE})\n" + _REMOVE.format(names=join([file.name for file in files])),
             hint="fuser -v FILE on the node shows who uses one",
             affects=frozenset({"shared-memory", "memory", "disk"}),
         )
@@ -122,7 +122,7 @@ def _remove_containers(gone: Sequence[Container]) -> str:
 
 
 def _unused(node: Node) -> list[SharedFile]:
-    """Files of servers in /dev/shm that no process has mapped. Who maps what is only asked where there are some."""
+    """Files of servers in /dev/shm that no process uses. Who uses what is only asked where there are some."""
     if not any(file.kind in SERVERS for file in node.get(SharedMemory()).servers):
         return []
     found = look(node, SharedMemory(mapped=True)).servers
@@ -142,7 +142,7 @@ def _shared_memory(unused: list[SharedFile]) -> Iterator[Finding]:
         total = sum(file.size or 0 for file in files)
         yield Finding(
             f"{len(files)} file{'s' if len(files) > 1 else ''} of {owners} in /dev/shm, {_bytes(total)}, "
-            f"that no process maps: {listed([file.name for file in files])}",
+            f"that no process uses: {listed([file.name for file in files])}",
             f"rm {join([f'/dev/shm/{file.name}' for file in files[:8]])}"
             + (" (and so on)" if len(files) > 8 else "")
             + ("" if own else f", if {owners} may miss them"),
@@ -162,10 +162,9 @@ def _remove_files(files: Sequence[SharedFile]) -> str:
 
 
 _REMOVE = """\
-u=$({{ cat /proc/[0-9]*/maps; ls -l /proc/[0-9]*/fd; }} 2>/dev/null | grep -o '/dev/shm/.*' | sort -u)
 for f in {names}; do
   p=/dev/shm/$f
   [ -f "$p" ] && [ "$(stat -c %u "$p")" = 0 ] || continue
-  if printf '%s\\n' "$u" | grep -qxF -e "$p"; then echo "in use now: $p" >&2; else rm -f -- "$p"; fi
+  if printf '%s\\n' "$u" | grep -qxF -e "$(stat -c %d:%i "$p")"; then echo "in use now: $p" >&2; else rm -f -- "$p"; fi
 done
 """

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from provision.checks.base import Finding, Shown
 from provision.checks.npu_link import hccn
-from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, compared, listed, selected, span
+from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, compared, hanging, listed, selected, span
 from provision.facts.base import Fact
 from provision.facts.hccn import HCCN_CONF, HccnConf, HccnDevice
 from provision.facts.hccs import Hccs, HccsValue
@@ -61,7 +61,8 @@ def _devices(node: Node) -> dict[int, HccnDevice]:
         usable = selected(node)
     except (Skip, CannotTell):
         return {}
-    return {device.device: device for device in node.get(hccn(node.settings)).devices if device.device in usable}
+    devices = node.get(hccn(node.settings)).devices
+    return {d.device: d for d in devices if d.device in usable and not hanging(d.problems)}
 
 
 # ---- each once

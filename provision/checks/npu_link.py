@@ -60,7 +60,6 @@ def _check(node: Node) -> Iterator[Finding]:
             node=node.name,
             expected="an answer within 5 s",
             observed="none",
-            level=level,
         )
     yield from _states(node, [device for device in own if device.device not in stuck], level)
 

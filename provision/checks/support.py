@@ -24,7 +24,7 @@ from provision.node import Cluster, Node
 MIB = 1024**2
 GIB = 1024**3
 
-_DEADLINE_WORDS = ("no answer within", "hangs")
+_DEADLINE_WORDS = ("no answer within", "hangs", "hung before")
 
 
 class Skip(Exception):

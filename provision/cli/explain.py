@@ -134,7 +134,8 @@ def _found(kind: str | None, name: str) -> tuple[str, str]:
 
 
 def _word(name: str) -> str:
-    return name.replace("-", "_").lower()
+    """As names are compared: ``s4`` means ``S04``."""
+    return re.sub(r"^([a-z])(\d)$", r"\g<1>0\2", name.replace("-", "_").lower())
 
 
 def _or(words: Sequence[str]) -> str:

@@ -274,7 +274,7 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        click.echo("\nstopping: what is under way is ended, evidence is kept; once more to leave at once", err=True)
+        click.echo("\nstopping: ending what is under way, keeping evidence; again: leave now", err=True)
 
     before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

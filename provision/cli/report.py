@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING
 
-from provision.render.account import findings, tally, verdicts, worst
+from provision.render.account import findings, mendable, tally, verdicts, worst
 from provision.store.journal import as_plain
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _summary(checks: Iterable[CheckOutcome]) -> dict[str, object]:
         "worst": worst(statuses) if statuses else None,
         "findings": {level: levels.count(level) for level in ("fail", "warn", "info")},
         "waived": sum(bool(finding.waived) for finding in found),
-        "mendable": sum(bool(finding.fix) and not finding.waived for finding in found),
+        "mendable": sum(map(mendable, found)),
     }
 
 

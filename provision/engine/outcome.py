@@ -62,8 +62,8 @@ def ended(outcome: Outcome | None, changed: int, seconds: float, node: str) -> S
 def refusal(findings: Sequence[Finding], node: str) -> ChecksFailed:
     """The error that findings of level fail are: one by its words, several by their codes."""
     if len(findings) == 1:
-        return ChecksFailed(findings[0].summary, hint=findings[0].remedy, node=node)
-    codes = dict.fromkeys(finding.code or finding.check or finding.summary for finding in findings)
+        return ChecksFailed(findings[0].summary, hint=findings[0].remedy, node=node or findings[0].node)
+    codes = sorted({finding.code or finding.check or finding.summary for finding in findings})
     message = f"{len(findings)} findings: {', '.join(codes)}"
     return ChecksFailed(message, hint="each finding names its remedy", node=node)
 

@@ -243,7 +243,7 @@ def _summary(state: State, code: int) -> str:
 
 def _failure_sentence(state: State) -> str:
     first = next(iter(state.failures.values()))
-    nodes = [node for node in state.failures if node]
+    nodes = [node for node in state.failures if node] or [first.node] * bool(first.node)
     at = f" at {first.task!r}" if first.task else ""
     on = f" on {some(nodes)}" if nodes else ""
     return f"failed{at}{on}: {first.message}"

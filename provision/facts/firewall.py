@@ -26,7 +26,7 @@ Verdict = Literal["accept", "drop", "reject", "jump", "return", "other"]
 _HARMLESS = re.compile(
     r"invalid|(-d|daddr) (127\.|::1|224\.|255\.255)|--mark|meta mark|dst-type|addrtype|pkttype|\bfib\b|icmp"
     r"|--limit|limit rate|-m recent|connlimit|TCPMSS|BROADCAST|MULTICAST|--tcp-flags|tcp flags"
-    r"|(?<!! )-p (?!tcp\b|6\b|all\b)\S|\budp [sd]port|(l4proto|ip protocol) (?!tcp\b|6\b|\{|!)\S",
+    r"|(?<!! )-p (?!tcp\b|6\b|all\b)\S|\budp [sd]port|(l4proto|ip protocol|nexthdr) (?!tcp\b|6\b|\{|!)\S",
     re.IGNORECASE,
 )
 """Rules with such conditions drop what no server sends: broken packets, broadcasts, floods, what is not TCP."""
@@ -54,7 +54,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class FirewallValue:
-    """``firewalld`` and ``ufw``: whether they are active. ``rules``: nftables' and iptables' together.
+    """``firewalld`` and ``ufw``: whether they are active. ``rules``: nftables' and iptables' together, for IPv4;
+    ``rules6``: for IPv6.
 
     ``selinux``: enforcing, permissive or disabled; ``selinux_configured``: from the next boot on. ``apparmor``: whether
     the kernel confines with it. What could not be told is None or empty, and a problem says why.
@@ -66,12 +67,17 @@ class FirewallValue:
     selinux: str = ""
     selinux_configured: str = ""
     apparmor: bool | None = None
+    rules6: Rules | None = None
     problems: tuple[str, ...] = ()
 
     @property
     def tool(self) -> str:
         """Who manages the rules: firewalld, ufw, or neither (empty)."""
         return "firewalld" if self.firewalld else "ufw" if self.ufw else ""
+
+    def rules_of(self, address: str) -> Rules | None:
+        """What is done with packets between addresses of this one's family."""
+        return self.rules6 if ":" in address else self.rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,8 @@ class Firewall(Fact[FirewallValue]):
 
     def parse(self, raw: Result) -> FirewallValue:
         said = pairs(section(raw.stdout, "self").splitlines())
-        found, unknown = _filters(raw.stdout)
-        problems = complaints(raw) + unknown
+        (found, unknown), (found6, unknown6) = _filters(raw.stdout, 4), _filters(raw.stdout, 6)
+        problems = complaints(raw) + tuple(dict.fromkeys(unknown + unknown6))
         if not said:
             return FirewallValue(problems=problems or ("the firewall could not be looked at",))
         return FirewallValue(
@@ -96,6 +102,7 @@ class Firewall(Fact[FirewallValue]):
             selinux={"1": "enforcing", "0": "permissive", "none": "disabled"}.get(said.get("selinux", ""), ""),
             selinux_configured=said.get("configured", "").lower(),
             apparmor={"Y": True, "N": False, "none": False}.get(said.get("apparmor", "")),
+            rules6=None if unknown6 or raw.timed_out else _together(found6),
             problems=problems,
         )
 
@@ -123,35 +130,46 @@ n=no l=no
 if [ -d /sys/module/nf_tables ] || [ ! -e /proc/modules ]; then n=yes
 else grep -qs '/nf_tables.ko' "/lib/modules/$(uname -r)/modules.builtin" && n=yes; fi
 grep -qsx filter /proc/net/ip_tables_names && l=yes
+s=no t=no; [ -e /proc/net/if_inet6 ] && s=yes
+grep -qsx filter /proc/net/ip6_tables_names && t=yes
+list() {
+  c=$2; command -v $2-$3 >/dev/null && c=$2-$3
+  if command -v $c >/dev/null; then echo "@@ $2"; ask $c -S | head -n 4000
+  else echo "@@ untold $1 $2"; fi
+}
 if [ $n = yes ]; then
   if command -v nft >/dev/null; then
     echo '@@ nft'
     ask nft -s list ruleset | grep -E '[{}]|policy|accept|drop|reject|jump|goto|vmap|not permitted|rror' | head -n 4000
-  elif command -v iptables >/dev/null; then echo '@@ iptables'; ask iptables -S | head -n 4000
-  else echo '@@ untold nf_tables'; fi
+  else
+    list nf_tables iptables nft
+    [ $s = no ] || list nf_tables ip6tables nft
+  fi
 fi
-if [ $l = yes ]; then
-  i=iptables; command -v iptables-legacy >/dev/null && i=iptables-legacy
-  if command -v $i >/dev/null; then echo '@@ iptables'; ask $i -S | head -n 4000
-  else echo '@@ untold ip_tables'; fi
-fi
+[ $l = no ] || list ip_tables iptables legacy
+[ $t = no ] || list ip6_tables ip6tables legacy
 echo '@@ end'
 """
 
 
-def _filters(text: str) -> tuple[list[Rules], tuple[str, ...]]:
-    """What each tool tells, and why it can't be told."""
+Family = Literal[4, 6]
+"""Of addresses."""
+
+
+def _filters(text: str, family: Family) -> tuple[list[Rules], tuple[str, ...]]:
+    """What each tool tells of the family's packets, and why it can't be told."""
     found: list[Rules] = []
     unknown: list[str] = []
+    tool = {4: "iptables", 6: "ip6tables"}[family]
     for part in sections(text):
-        if part.words in (("nft",), ("iptables",)):
-            rules = (parse_nft if part.words == ("nft",) else parse_iptables)(part.body)
+        if part.words in (("nft",), (tool,)):
+            rules = parse_nft(part.body, family) if part.words == ("nft",) else parse_iptables(part.body)
             error = next((line for line in part.lines if re.match(r"(netlink: )?Error|.*not permitted", line)), "")
             error = error or ("" if rules.input else (part.lines or ["no answer"])[0])
             unknown += [f"{part.words[0]}: {error}"] if error else []
             found.append(rules)
-        elif part.words[:1] == ("untold",):
-            module = " ".join(part.words[1:])
+        elif part.words[:1] == ("untold",) and part.words[2:] == (tool,):
+            module = part.words[1]
             unknown.append(f"the kernel's packet filter ({module}) is loaded, but no tool lists its rules")
     return found, tuple(unknown)
 
@@ -199,7 +217,7 @@ class _Filter:
     def rules(self) -> Rules:
         drops = [rule.text for rule in self._met() if rule.harmful]
         open_to = [rule for rule in self._met(plain=True) if not rule.conditions and self._accepts(rule)]
-        own = ("lo", "127.0.0.0/8", "127.0.0.1")
+        own = ("lo", "127.0.0.0/8", "127.0.0.1", "::1", "::1/128")
         return Rules(
             input=_policy(self.inputs.values()),
             forward=_policy(self.forwards.values()),
@@ -243,7 +261,8 @@ def _policy(policies: Iterable[str]) -> str:
 
 
 def parse_iptables(text: str) -> Rules:
-    """``iptables -S``: the filter table. ``input`` is empty where this isn't its output. Never raises."""
+    """``iptables -S``, or ``ip6tables -S``: the filter table. ``input`` is empty where this isn't such output. Never
+    raises."""
     made = _Filter()
     for line in text.splitlines():
         words = line.split()
@@ -257,7 +276,8 @@ def parse_iptables(text: str) -> Rules:
 
 
 _ANY_TCP = re.compile(
-    r"-p tcp\b|-m (?:tcp|state|conntrack)\b|--(?:ct)?state \S*\bNEW\b\S*|(?:meta l4proto|ip protocol) tcp\b"
+    r"-p tcp\b|-m (?:tcp|state|conntrack)\b|--(?:ct)?state \S*\bNEW\b\S*|(?:meta l4proto|ip protocol|ip6 nexthdr) tcp\b"
+    r"|meta nfproto ipv[46]\b"
     r"|ct state (?:\{[^}]*\bnew\b[^}]*\}|\S*\bnew\b\S*)"
 )
 """Conditions that every first packet of a TCP connection meets. ``-m`` only announces others."""
@@ -283,13 +303,14 @@ _NO_CHAINS = ("LOG", "MARK", "CONNMARK", "NFLOG", "ULOG", "TCPMSS", "AUDIT", "SE
 # ---- nft list ruleset
 
 
-def parse_nft(text: str) -> Rules:
-    """``nft list ruleset``: tables for IPv4. No table at all accepts everything. Never raises."""
+def parse_nft(text: str, family: Family = 4) -> Rules:
+    """``nft list ruleset``: tables for the family's packets. No table at all accepts everything. Never raises."""
     made = _Filter()
+    ours, others = {4: ("ip", _NFT_OF_6), 6: ("ip6", _NFT_OF_4)}[family]
     table = chain = ""
     for line in (raw.strip() for raw in text.splitlines()):
         if match := re.match(r"table (\w+) (\S+) \{", line):
-            table, chain = (f"{match[1]} {match[2]}" if match[1] in ("ip", "inet") else ""), ""
+            table, chain = (f"{match[1]} {match[2]}" if match[1] in (ours, "inet") else ""), ""
         elif match := re.match(r"chain (\S+) \{", line):
             chain = f"{table}/{match[1]}" if table else ""
         elif line == "}":
@@ -298,13 +319,17 @@ def parse_nft(text: str) -> Rules:
             if chain:
                 base = made.inputs if match[1] == "input" else made.forwards
                 base[chain] = "drop" if re.search(r"policy drop", line) else "accept"
-        elif chain and not line.startswith("type "):
+        elif chain and not line.startswith("type ") and not others.search(_NFT_SPEECH.sub(" ", line)):
             made.chains.setdefault(chain, []).extend(_nft_rules(line, table))
     found = made.rules()
     return Rules(found.input or "accept", found.forward or "accept", found.drops, found.accepts)
 
 
-_NFT_SOURCE = re.compile(r"(?:ip saddr|iifname|iif) (?!!=|vmap)(\{[^}]*\}|\S+)")
+_NFT_OF_4 = re.compile(r"\b(?:ip (?:saddr|daddr|protocol)|nfproto ipv4)\b")
+_NFT_OF_6 = re.compile(r"\b(?:ip6 (?:saddr|daddr|nexthdr)|nfproto ipv6)\b")
+"""Rules of a table for both families that only packets of one can meet."""
+
+_NFT_SOURCE = re.compile(r"(?:ip6? saddr|iifname|iif) (?!!=|vmap)(\{[^}]*\}|\S+)")
 _NFT_SPEECH = re.compile(r'comment "[^"]*"|\bcounter( packets \d+ bytes \d+)?|log( prefix "[^"]*")?( level \w+)?|# .*$')
 _NFT_VERDICT = re.compile(r"\b(?:(accept|drop|reject|return)\b|(?:jump|goto) ([^\s,}]+))")
 

@@ -30,7 +30,8 @@ class HccsValue:
 
 @dataclass(frozen=True, slots=True)
 class Hccs(Fact[HccsValue]):
-    """Super-pod and virtual interfaces of ``devices`` (davinci numbers; empty: all that the node has), one call after the other."""
+    """Super-pod and virtual interfaces of ``devices`` (davinci numbers; empty: all that the node has), one call after
+    the other."""
 
     name: ClassVar[str] = "hccs"
     deadline: ClassVar[float] = 60.0

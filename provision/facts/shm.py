@@ -1,12 +1,15 @@
 """What lies in the host's /dev/shm: servers that were killed leave their shared memory and semaphores there.
 
-With a file of its own a process may have mapped it, closed it, and still use it: only the maps of all processes tell.
-Looking through them is dear on a node that serves, so it's done on demand (``mapped``), before something is removed.
+With a file of its own a process may have mapped it, closed it, and still use it: the maps of all processes tell, and
+what they have open. A container may have the host's /dev/shm under another path, so files are told by device and
+inode. Looking through all that is dear on a node that serves, so it's done on demand (``mapped``), before something is
+removed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,8 +34,8 @@ SHOWN = 500
 class SharedFile:
     """A file or folder of /dev/shm. ``size`` in bytes, ``modified`` in seconds since 1970.
 
-    ``kind``: whose it is by its name (``KINDS``), empty for others. ``mapped``: whether a process has it mapped; None
-    where that wasn't looked at.
+    ``kind``: whose it is by its name (``KINDS``), empty for others. ``mapped``: whether a process has it mapped or
+    open; None where that wasn't looked at.
     """
 
     name: str
@@ -65,17 +68,12 @@ class SharedMemory(Fact[SharedMemoryValue]):
     mapped: bool = False
 
     def script(self) -> str:
-        return _LOOK + (_MAPS if self.mapped else "") + ":\n"
+        return _LOOK + (f"echo '@@ used'\n[ $n -eq 0 ] || {IN_USE}" if self.mapped else "") + ":\n"
 
     def parse(self, raw: Result) -> SharedMemoryValue:
-        rows = [_file(line) for line in section(raw.stdout, "files").splitlines()]
-        used = re.findall(r"^/dev/shm/(.+?)(?: \(deleted\))?$", section(raw.stdout, "maps"), re.MULTILINE)
-        looked = "@@ maps" in raw.stdout.splitlines()
-        known = [
-            SharedFile(f.name, f.kind, f.size, f.user, f.modified, f.name in used if looked else None)
-            for f in rows
-            if f is not None
-        ]
+        used = section(raw.stdout, "used").split() if "@@ used" in raw.stdout.splitlines() else None
+        rows = (_file(line, used) for line in section(raw.stdout, "files").splitlines())
+        known = [file for file in rows if file is not None]
         return SharedMemoryValue(
             files=tuple(sorted(known, key=lambda file: file.name)),
             count=integer(section(raw.stdout, "count")) or len(known),
@@ -89,20 +87,31 @@ set -- * .[!.]*
 n=0; for f; do [ -e "$f" ] && n=$((n + 1)); done
 echo '@@ count'; echo $n
 echo '@@ files'
-[ $n -eq 0 ] || stat -c '%s %Y %U %n' -- "$@" 2>/dev/null | head -n {SHOWN}
+[ $n -eq 0 ] || stat -c '%d:%i %s %Y %U %n' -- "$@" 2>/dev/null | head -n {SHOWN}
 """
 
-_MAPS = """\
-echo '@@ maps'
-[ $n -eq 0 ] || cat /proc/[0-9]*/maps 2>/dev/null | grep -o '/dev/shm/.*' | sort -u
+IN_USE = """\
+{
+d=$(stat -c %d /dev/shm)
+cat /proc/[0-9]*/maps 2>/dev/null |
+  awk -v d="$d" -v m="$(printf '%02x:%02x' $((d >> 8 & 0xfff)) $((d & 0xff | d >> 12 & 0xfff00)))" '
+    $4 == m && !seen[$5]++ { print d ":" $5 }'
+for p in /proc/[0-9]*; do
+  set -- "$p"/fd/*
+  [ ! -L "$1" ] || stat -L -c %d:%i -- "$@" 2>/dev/null
+done | grep "^$d:" | sort -u
+}
 """
+"""POSIX sh: ``device:inode``, as ``stat -c %d:%i`` says it, of each file of /dev/shm that a process has mapped or
+open."""
 
 
-def _file(line: str) -> SharedFile | None:
-    """``size seconds user name``."""
-    match = re.fullmatch(r"([0-9]{1,18}) ([0-9]{1,12}) (\S+) (.+)", line)
+def _file(line: str, used: Sequence[str] | None) -> SharedFile | None:
+    """``device:inode size seconds user name``."""
+    match = re.fullmatch(r"(\S+) ([0-9]{1,18}) ([0-9]{1,12}) (\S+) (.+)", line)
     if match is None:
         return None
-    name = match[4]
+    name = match[5]
     kind = next((kind for kind, pattern in KINDS.items() if pattern.fullmatch(name)), "")
-    return SharedFile(name, kind, int(match[1]), match[3], int(match[2]))
+    mapped = None if used is None else match[1] in used
+    return SharedFile(name, kind, int(match[2]), match[4], int(match[3]), mapped)

@@ -189,7 +189,8 @@ def _chosen(text: str) -> str:
 class ClockValue:
     """``epoch``: seconds since 1970 on the node at the moment of the probe.
 
-    ``synchronized`` is None where it can't be told without asking a daemon; ``service`` names a time service that runs.
+    ``when``: between which two moments of this machine's clock that was, where it is known. ``synchronized`` is None
+    where it can't be told without asking a daemon; ``service`` names a time service that runs.
     """
 
     epoch: float | None = None
@@ -197,6 +198,7 @@ class ClockValue:
     utc_offset: str = ""
     synchronized: bool | None = None
     service: str = ""
+    when: tuple[float, float] | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -218,8 +220,10 @@ readlink /etc/localtime
         first, _, rest = raw.stdout.partition("\n")
         words = [*first.split(), "", "", ""]
         lines = rest.splitlines()
-        # busybox knows no %N and leaves it empty or as it is
-        epoch = decimal(words[0]) or decimal(words[0].partition(".")[0])
+        # busybox knows no %N and leaves it empty or as it is: then the second began at most one before
+        fine = decimal(words[0])
+        epoch = fine or decimal(words[0].partition(".")[0])
+        when = raw.when if fine or raw.when is None else (raw.when[0] - 1, raw.when[1])
         zone = next((line.partition("zoneinfo/")[2] for line in lines if "zoneinfo/" in line), "")
         return ClockValue(
             epoch=epoch,
@@ -227,6 +231,7 @@ readlink /etc/localtime
             utc_offset=words[1],
             synchronized=True if "/run/systemd/timesync/synchronized" in lines else None,
             service=next((TIME_SERVICES[line] for line in lines if line in TIME_SERVICES), ""),
+            when=when,
             problems=complaints(raw) or (() if epoch is not None else ("date did not tell the time",)),
         )
 

@@ -189,6 +189,10 @@ def _expected(detail: dict[str, Any]) -> str:
         return _alternatives(_choices(context))
     if kind == "string_pattern_mismatch":
         return PATTERN_WORDS.get(context["pattern"], f"a text of the form {context['pattern']}")
+    if kind.startswith("date_"):
+        return "a date such as 2026-12-31"
+    if kind == "string_too_short":
+        return f"a text of {context['min_length']} or more characters"
     return str(context.get("error") or detail["msg"])
 
 

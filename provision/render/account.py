@@ -90,6 +90,11 @@ class Sameness:
         return frozenset(self.row.odd)
 
 
+def mendable(finding: Told) -> bool:
+    """Whether ``check --fix`` would mend it: it leaves alone what is waived or told for information only."""
+    return bool(finding.fix) and not finding.waived and finding.level in ("warn", "fail")
+
+
 def entries(found: Iterable[Told], order: Sequence[str] = ()) -> list[Entry]:
     """Findings folded by node, failures first, then in the order of their codes."""
     groups: dict[_Key, list[Told]] = {}

@@ -22,6 +22,7 @@ from provision.render.account import (
     tally,
     verdicts,
 )
+from provision.render.account import mendable as is_mendable
 from provision.render.heat import heat_map
 from provision.render.lines import COLUMN, Line, count, figure, grouped, headline, pair, remedy, where
 
@@ -64,10 +65,8 @@ def _observed(entry: Entry, order: Sequence[str]) -> Iterator[Line]:
 
 
 def mendable(told: Iterable[Told], order: Sequence[str]) -> Iterator[Line]:
-    """What ``check --fix`` would do, once, and for which check: it may be one that found nothing worse."""
-    fixes = grouped(
-        (finding.node, (finding.code, finding.fix)) for finding in told if finding.fix and not finding.waived
-    )
+    """What ``check --fix`` would do, once, and for which check."""
+    fixes = grouped((finding.node, (finding.code, finding.fix)) for finding in told if is_mendable(finding))
     for number, ((code, fix), nodes) in enumerate(fixes):
         about = f"{code} {where(dict.fromkeys(nodes), order)}".strip()
         word = f"{'':<{COLUMN}}" if number else f"{'mendable':<{COLUMN}}"

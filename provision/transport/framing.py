@@ -191,7 +191,8 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one script answered. ``seconds`` is the node's own measure; ``cut``: output beyond the cap was dropped."""
+    """What one script answered. ``seconds`` is the node's own measure; ``cut``: output beyond the cap was dropped;
+    ``when``: between which two moments it ran, by the clock of who asked."""
 
     exit: int
     stdout: bytes
@@ -199,6 +200,7 @@ class Section:
     seconds: float
     timed_out: bool = False
     cut: bool = False
+    when: tuple[float, float] = (0.0, 0.0)
 
 
 class _Part(NamedTuple):
@@ -303,16 +305,22 @@ class Answer:
         """Whether nothing more is to come."""
         return self.groupless or (self._out.word in _LAST and self._err.word in _LAST)
 
-    def sections(self) -> dict[int, Section]:
-        """What each script answered, by its index; missing where one before was ended at its deadline."""
+    def sections(self, asked: float = 0.0, heard: float = 0.0) -> dict[int, Section]:
+        """What each script answered, by its index; missing where one before was ended at its deadline.
+
+        The frame was sent at ``asked`` and had ended by ``heard``; what happened in between the node itself measures.
+        """
         errors = {part.word: part for part in self._err.closed}
         found: dict[int, Section] = {}
-        since = self._out.began
+        since = began = self._out.began
+        took = max((part.uptime for part in self._out.closed), default=began) - began
+        latest = max(asked, heard - took)
         for index, part in zip(self._order, self._out.closed, strict=False):
             said = errors.get("late" if part.word == "late" else str(index), _NOTHING)
+            when = asked + since - began, latest + part.uptime - began
             seconds, since = round(max(0.0, part.uptime - since), 2), part.uptime
             found[index] = Section(
-                part.status, part.content, said.content, seconds, part.word == "late", part.cut or said.cut
+                part.status, part.content, said.content, seconds, part.word == "late", part.cut or said.cut, when
             )
         return found
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from provision.clock import monotonic
+from provision.clock import monotonic, now
 from provision.errors import CommandFailed, ConnectionLost, DeadlineExceeded, RemoteError, SudoRefused
 from provision.facts.base import Fact
 from provision.results import DEADLINE_EXIT, Result
@@ -185,13 +185,15 @@ class RemoteTransport(ABC):
         mark = new_mark()
         answer = Answer(mark, scripts, cap=cap)
         with self._session(become) as session:
+            asked = now()
             self._enter(session, frame(scripts, mark, group=self._group(become), data=data), become, end=True)
             self._listen(session, answer, scripts, become)
+            heard = now()
             session.finish()
         if answer.groupless:
             self._leads = False
             return self._ask(scripts, become, cap=cap, data=data)
-        return answer.sections()
+        return answer.sections(asked, heard)
 
     def _listen(self, session: Session, answer: Answer, scripts: Sequence[Script], become: bool) -> None:
         ended, running, until = False, answer.running, 0.0
@@ -367,7 +369,8 @@ def _result(label: str, section: Section, cap: int) -> Result:
     stderr = _text(section.stderr)
     if section.cut:
         stderr += f"\n[output beyond {cap // _MIB} MiB was dropped]\n"
-    return Result(label, section.exit, _text(section.stdout), stderr, section.seconds, section.timed_out)
+    seconds, when = section.seconds, section.when
+    return Result(label, section.exit, _text(section.stdout), stderr, seconds, section.timed_out, when)
 
 
 def _text(data: bytes) -> str:

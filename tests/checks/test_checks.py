@@ -601,6 +601,37 @@ def test_clocks_are_read_again_only_where_they_seem_to_differ(monkeypatch: pytes
     assert [node.observed for node in two.nodes] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("epoch", "when", "looks", "told"),
+    [
+        (104.0, (100.0, 100.1), 1, "differ by 3.9 s"),
+        (104.0, (104.0, 104.1), 0, ""),
+        (104.0, (100.0, 103.9), 0, ""),
+        (101.5, (100.0, 100.2), 1, "differ by 1.3 s"),
+        (100.9, (100.0, 100.0), 0, ""),
+        (96.0, (100.0, 100.1), 1, "differ by 4.0 s"),
+    ],
+    ids=["ahead", "told later", "told some time", "a little", "within a second", "behind"],
+)
+def test_clocks_differ_by_what_the_times_of_the_looks_leave_unexplained(
+    monkeypatch: pytest.MonkeyPatch, epoch: float, when: tuple[float, float], looks: int, told: str
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: 100.0)
+    two = pair()
+    two.nodes[0].facts["clock"] = ClockValue(epoch=100.0, when=(100.0, 100.0))
+    two.nodes[1].facts["clock"] = ClockValue(epoch=epoch, when=when)
+    found = [finding for finding in findings(two) if finding.code == "X08"]
+    assert [node.observed for node in two.nodes] == [looks, looks]
+    assert [told in finding.summary and finding.node == "atlas-2" for finding in found] == [True] * looks
+
+
+def test_clocks_may_differ_by_what_the_operator_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: 100.0)
+    two = pair(settings(checks={"clock": {"seconds": 5}}))
+    two.nodes[1].facts["clock"] = ClockValue(epoch=104.0)
+    assert [finding for finding in findings(two) if finding.code == "X08"] == []
+
+
 @pytest.mark.parametrize(("here", "odd"), [(1_790_000_000.0, "atlas-2"), (1_790_000_300.0, "atlas-1")])
 def test_clocks_that_really_differ_are_told(monkeypatch: pytest.MonkeyPatch, here: float, odd: str) -> None:
     monkeypatch.setattr(clock, "now", lambda: here)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from provision.accel.ascend.hccn_detail import LinkChange, LinkHistory
-from provision.checks import network_speed, npu_addresses, npu_uplink
+from provision.checks import fabric, network_speed, npu_addresses, npu_link, npu_uplink, same_tls
 from provision.checks.base import Finding
+from provision.checks.support import Skip
+from provision.facts.base import Fact
 from tests.checks.ills import links
 from tests.checks.proof.network_speed import cards
-from tests.checks.wires import devices
+from tests.checks.wires import devices, pinged
 from tests.checks.world import FakeNode, cluster, healthy, settings
 
 
 def found(check: Any, many: Any, *args: Any) -> list[tuple[str, str, str]]:
     shown = check.run(*args, many)
     return [(each.level, each.node, each.summary) for each in shown if isinstance(each, Finding)]
+
+
+def _pinged(many: Any) -> Any:
+    trial, run = pinged(many), fabric.run(fabric.Args(pairs="rails"), many)
+    group = next(run)
+    with pytest.raises(StopIteration) as end:
+        run.send(trial.answer(group))
+    return end.value.value
 
 
 def three(hardware: Any = "atlas-800-a2") -> Any:
@@ -29,6 +40,45 @@ def moved(node: FakeNode, number: int, address: str, **more: Any) -> None:
     """Another address on the device and in the file."""
     links(node, number, address=address)
     devices(node, "hccn-conf", number, address=address, **more)
+
+
+@dataclass
+class Box(FakeNode):
+    """A node that tells of the devices that a fact asks for, and where it names none of all that are there."""
+
+    def get(self, fact: Fact[Any]) -> Any:
+        value, asked = super().get(fact), getattr(fact, "devices", ())
+        return replace(value, devices=tuple(d for d in value.devices if d.device in asked)) if asked else value
+
+
+def boxes(numbers: tuple[int, ...] | None = None) -> Any:
+    """Two A2 servers of sixteen NPUs each."""
+    own = settings("atlas-800-a2", devices=numbers)
+    return cluster(*(Box(index, own, healthy(index, settings("atlas-800-a3")).facts) for index in range(2)))
+
+
+@pytest.mark.parametrize("numbers", [None, tuple(range(16)), tuple(range(8))], ids=["not said", "all", "the first"])
+@pytest.mark.parametrize(
+    ("check", "ill"),
+    [
+        (npu_link.run, lambda node: links(node, 12, link="DOWN")),
+        (same_tls.run, lambda node: links(node, 12, tls=1)),
+        (npu_addresses.run, lambda node: devices(node, "hccn-conf", 12, address="29.1.7.7")),
+        (
+            lambda many: npu_uplink.run(npu_uplink.Args(), many),
+            lambda node: devices(node, "hccn-detail", 12, gateway=None),
+        ),
+        (_pinged, lambda node: links(node, 12, address=None)),
+    ],
+    ids=["npu_link", "same_tls", "npu_addresses", "npu_uplink", "fabric"],
+)
+def test_the_second_half_of_a_server_with_more_npus_than_others_is_looked_at(
+    numbers: tuple[int, ...] | None, check: Any, ill: Callable[[FakeNode], object]
+) -> None:
+    many = boxes(numbers)
+    ill(many.nodes[1])
+    told = [f"{each.summary} {each.observed}" for each in check(many) if isinstance(each, Finding)]
+    assert ["12" in text for text in told] == ([True] if numbers is None or 12 in numbers else [])
 
 
 def copied(node: FakeNode) -> None:
@@ -143,3 +193,14 @@ def test_cards() -> None:
         ("atlas-2", "eth0 runs at 25000 Mb/s"),
     ]
     assert told(cards({"speed": None}, {"speed": None})) == []
+
+
+def test_a_tool_that_hangs_is_told_by_one_check() -> None:
+    many = cluster(*(healthy(index, settings("atlas-800-a3")) for index in range(2)))
+    mute = {"link": None, "net_health": None, "address": None, "netmask": None, "tls": None}
+    links(many.nodes[1], *range(16), **mute, problems=("link: not asked, hccn_tool hung before",))
+
+    assert found(npu_link, many) == [("fail", many.nodes[1].name, "hccn_tool hangs on davinci 0-15")]
+    assert found(npu_addresses, many) == []
+    with pytest.raises(Skip, match=f"hccn_tool hangs on {many.nodes[1].name}"):
+        next(fabric.run(fabric.Args(), many))

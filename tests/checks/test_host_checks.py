@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,8 +240,8 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
         CPU,
         lambda n: shm(n, PSM, replace(PSM, name="vllm_x", kind="vllm", user="bob")),
         [
-            "warn N21 1 file of root in /dev/shm, 40 MB, that no process maps: psm_8f2d11a7",
-            "warn N21 1 file of bob in /dev/shm, 40 MB, that no process maps: vllm_x",
+            "warn N21 1 file of root in /dev/shm, 40 MB, that no process uses: psm_8f2d11a7",
+            "warn N21 1 file of bob in /dev/shm, 40 MB, that no process uses: vllm_x",
         ],
     ),
     "shared memory in use, or of another kind": (
@@ -373,10 +378,34 @@ def test_a_firewall_around_a_single_node_is_told_for_its_clients() -> None:
 def test_the_command_that_lets_others_in_is_of_their_kind_of_address() -> None:
     nodes = [healthy(i, settings(data_address=f"fd00::{i + 1}")) for i in range(2)]
     for node in nodes:
-        rules(node, Rules("drop"))
+        rules(node, Rules(), rules6=Rules("drop"))
     found = findings(cluster(*nodes), "firewall")
     assert {f.remedy.partition(" -j ")[0] for f in found} == {"ip6tables -I INPUT -s fd00::1,fd00::2"}
     assert all("ip6 saddr { fd00::1, fd00::2 }" in f.remedy for f in found)
+
+
+DROP = Rules("drop")
+
+
+@pytest.mark.parametrize(
+    ("network", "found", "told"),
+    [
+        ("10.0.0.", {"rules": Rules(), "rules6": DROP}, []),
+        ("fd00::", {"rules": DROP, "rules6": Rules()}, []),
+        ("fd00::", {"rules": Rules(), "rules6": DROP}, ["a packet filter (iptables, nftables) may keep out the other"]),
+        ("fd00::", {"rules": Rules(), "rules6": replace(DROP, accepts=("fd00::/64",))}, []),
+        ("fd00::", {"rules": Rules(), "rules6": None}, ["a packet filter may be active, and its rules cannot be"]),
+        ("10.0.0.", {"rules": Rules(), "rules6": None}, []),
+    ],
+)
+def test_what_counts_are_the_rules_for_the_family_of_the_data_addresses(
+    network: str, found: dict[str, Any], told: list[str]
+) -> None:
+    nodes = [healthy(i, settings(data_address=f"{network}{i + 1}")) for i in range(2)]
+    nodes[0].facts["firewall"] = FirewallValue(**found)
+    assert [
+        f.summary[: len(start)] for f, start in zip(findings(cluster(*nodes), "firewall"), told, strict=True)
+    ] == told
 
 
 def test_nodes_with_the_same_filter_are_told_the_same() -> None:
@@ -488,6 +517,28 @@ def test_only_what_is_ours_and_unused_is_removed() -> None:
     assert files.label == "remove /dev/shm/psm_8f2d11a7"
     assert "for f in psm_8f2d11a7; do" in files.script
     assert container.script == "docker rm qnext-qnext-head\n", "without force: a running one is refused"
+
+
+@pytest.mark.parametrize("shell", [words for words in (["sh"], ["busybox", "sh"]) if shutil.which(words[0])])
+@pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.getuid() != 0, reason="needs /dev/shm, as root")
+def test_what_came_into_use_since_is_not_removed(shell: list[str]) -> None:
+    """Also under another name, as a container with ``-v /dev/shm:/x`` has it."""
+    mark = secrets.token_hex(4)
+    idle, busy, other = (Path(f"/dev/shm/{kind}{mark}") for kind in ("psm_1", "psm_2", "other_"))
+    node = healthy()
+    shm(node, *(replace(PSM, name=path.name) for path in (idle, busy)))
+    (action,) = fixed(node, "leftovers")
+    idle.write_bytes(b"idle")
+    busy.write_bytes(b"busy")
+    other.hardlink_to(busy)
+    try:
+        with other.open("rb"):
+            done = subprocess.run(shell, input=action.script, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, f"in use now: {busy}\n")
+        assert (idle.exists(), busy.exists()) == (False, True)
+    finally:
+        for path in (idle, busy, other):
+            path.unlink(missing_ok=True)
 
 
 def test_processes_are_never_mended() -> None:

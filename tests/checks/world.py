@@ -51,6 +51,7 @@ from provision.serve import launch
 GIB = 1024**3
 MODEL = "/data/weights/Qwen3-Next"
 IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
+OPEN = Rules("accept", "accept")
 
 
 def settings(hardware: Hardware = "atlas-800-a3", *, topology: Any = "data-parallel", **more: Any) -> Settings:
@@ -246,7 +247,7 @@ def _system() -> dict[str, Any]:
         "limits": LimitsValue(shell=Rlimits(files, memory), dockerd=Rlimits(files, memory)),
         "tuning": TuningValue({"performance": 80}),
         "time-sync": TimeSyncValue(True, "chronyd", "10.0.0.254", 0.000012, 3, "UTC"),
-        "firewall": FirewallValue(firewalld=False, ufw=False, rules=Rules("accept", "accept"), selinux="disabled"),
+        "firewall": FirewallValue(firewalld=False, ufw=False, rules=OPEN, selinux="disabled", rules6=OPEN),
     }
 
 

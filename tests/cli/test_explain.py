@@ -18,7 +18,7 @@ SPECS = registry.checks()
 
 
 @pytest.mark.parametrize(
-    "words", [["N09"], ["n09"], ["npu_free"], ["npu-free"], ["check", "npu-free"], ["check", "N09"]]
+    "words", [["N09"], ["n09"], ["npu_free"], ["npu-free"], ["check", "npu-free"], ["check", "N09"], ["n9"]]
 )
 def test_a_check_by_any_of_its_names(words: list[str], program: Program) -> None:
     answer = program("explain", *words)

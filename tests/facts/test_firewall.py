@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +192,13 @@ def look_at(text: str, **more: Any) -> FirewallValue:
     return Firewall().parse(Result("firewall", 0, text, **more))
 
 
+OPEN = Rules("accept", "accept")
 SELF = "@@ self\nfirewalld=no\nufw=no\nselinux=none\napparmor=none\nconfigured=\n"
 
 
 def test_a_node_without_a_filter_is_open_and_says_so() -> None:
     value = look_at(SELF + "@@ end\n")
-    assert value == FirewallValue(False, False, Rules("accept", "accept"), "disabled", "", False)
+    assert value == FirewallValue(False, False, OPEN, "disabled", "", False, OPEN)
     assert value.rules is not None
     assert not value.rules.closed
     assert value.tool == ""
@@ -220,7 +222,10 @@ def test_what_two_filters_say_together() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("@@ untold nf_tables\n", "the kernel's packet filter (nf_tables) is loaded, but no tool lists its rules"),
+        (
+            "@@ untold nf_tables iptables\n",
+            "the kernel's packet filter (nf_tables) is loaded, but no tool lists its rules",
+        ),
         ("@@ nft\nOperation not permitted (you must be root)\n", "nft: Operation not permitted (you must be root)"),
         ("@@ nft\nnetlink: Error: cache initialization failed: Operation not permitted\n", "nft: netlink: Error: "),
         ("@@ iptables\nFatal: can't open lock file /run/xtables.lock: Permission denied\n", "iptables: Fatal: "),
@@ -231,6 +236,64 @@ def test_rules_that_cannot_be_told(text: str, problem: str) -> None:
     value = look_at(SELF + text)
     assert value.rules is None
     assert value.problems[0].startswith(problem)
+
+
+NFT6 = """\
+table inet filter {
+\tchain input {
+\t\ttype filter hook input priority 0; policy accept;
+\t\tip saddr 10.0.0.0/8 drop
+\t\tip6 saddr fd00::/64 meta l4proto tcp accept
+\t\tmeta nfproto ipv4 iifname "eth1" accept
+\t\tip6 nexthdr udp drop
+\t\tmeta nfproto ipv6 reject comment "ip saddr is another matter"
+\t}
+}
+"""
+NFT_OF_EACH = """\
+table ip filter {
+\tchain input {
+\t\ttype filter hook input priority 0; policy accept;
+\t}
+}
+table ip6 filter {
+\tchain input {
+\t\ttype filter hook input priority 0; policy drop;
+\t\tiifname "bond0" accept
+\t}
+}
+"""
+REJECT6 = 'meta nfproto ipv6 reject comment "ip saddr is another matter"'
+IP6TABLES = "-P INPUT DROP\n-P FORWARD ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s fd00::/64 -j ACCEPT\n"
+IP6TABLES += "-A INPUT -p ipv6-icmp -j ACCEPT\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rules", "rules6"),
+    [
+        (
+            f"@@ nft\n{NFT6}",
+            Rules("accept", "accept", ("ip saddr 10.0.0.0/8 drop",), ("eth1",)),
+            Rules("accept", "accept", (REJECT6,), ("fd00::/64",)),
+        ),
+        (f"@@ nft\n{NFT_OF_EACH}", OPEN, Rules("drop", "accept", (), ("bond0",))),
+        (
+            f"@@ iptables\n{DOCKER}@@ ip6tables\n{IP6TABLES}",
+            Rules("accept", "drop"),
+            Rules("drop", "accept", (), ("fd00::/64",)),
+        ),
+        (f"@@ iptables\n{UFW}", Rules("drop", "drop", (), ("10.77.0.0/16",)), OPEN),
+        (f"@@ iptables\n{DOCKER}@@ untold ip6_tables ip6tables\n", Rules("accept", "drop"), None),
+        (f"@@ iptables\n{DOCKER}@@ ip6tables\nFatal: no\n", Rules("accept", "drop"), None),
+    ],
+    ids=["both", "tables of each", "ip6tables", "no IPv6", "untold", "an error"],
+)
+def test_each_family_has_its_rules(text: str, rules: Rules, rules6: Rules | None) -> None:
+    value = look_at(f"{SELF}{text}@@ end\n")
+    assert (value.rules, value.rules6) == (rules, rules6)
+    assert bool(value.problems) == (rules6 is None)
+    assert value.rules_of("10.0.0.1") == rules
+    assert value.rules_of("fd00::1") == rules6
 
 
 def test_unreadable_answers_are_unknown_not_off() -> None:
@@ -265,3 +328,25 @@ def test_a_filter_that_hangs_is_not_taken_for_an_open_one(look: Any, tool: Any) 
     value = look(Firewall())
     assert value.rules is None
     assert value.problems == ("nft: Error: nft ended with exit status 124",)
+
+
+@FILTERS
+def test_both_tools_are_asked_where_there_is_no_nft(look: Any, tool: Any, tmp_path: Path) -> None:
+    """With the variants for nftables, where the plain names may be those of the legacy tools."""
+    for name, text in (("iptables-nft", DOCKER), ("ip6tables-nft", IP6TABLES)):
+        tool(name, f"cat <<'EOF'\n{text}EOF\n")
+    script = Firewall().script().replace("command -v nft ", "false ")
+    done = subprocess.run(
+        ["sh"],
+        input=script,
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        check=False,
+    )
+    value = look_at(done.stdout)
+    assert value.rules
+    assert value.rules.forward == "drop"
+    if Path("/proc/net/if_inet6").exists():
+        assert value.rules6
+        assert value.rules6.accepts == ("fd00::/64",)

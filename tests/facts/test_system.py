@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from provision.facts.system import Boot, Clock, Cpu, Identity, Memory, Os
 from provision.results import Result
 
@@ -97,6 +99,13 @@ def test_clock(look: Any) -> None:
 
 def test_clock_of_a_date_without_fractions() -> None:
     assert Clock().parse(Result("clock", 0, "1795501239.%N +0800 CST\n")).epoch == 1795501239.0
+
+
+@pytest.mark.parametrize(
+    ("told", "when"), [("1795501239.25", (7.0, 8.5)), ("1795501239.%N", (6.0, 8.5))], ids=["fine", "whole seconds"]
+)
+def test_clock_knows_when_it_was_told(told: str, when: tuple[float, float]) -> None:
+    assert Clock().parse(Result("clock", 0, f"{told} +0800 CST\n", when=(7.0, 8.5))).when == when
 
 
 def test_clock_names_the_time_service() -> None:

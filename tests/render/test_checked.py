@@ -10,7 +10,7 @@ import pytest
 
 from provision.events import TaskEnded
 from provision.findings import CheckOutcome, Comparison, Measure, comparison
-from provision.render.checked import account, counted, found
+from provision.render.checked import account, counted, found, mendable
 from provision.render.live import STYLES, Live, styled
 from provision.render.plain import Plain
 from tests.render.examples import ILL, NODES, foreign, outcomes, run, told
@@ -194,3 +194,9 @@ def test_where_to_read_more_is_said_once() -> None:
     assert [line.strip() for line in lines[-2:]] == ["more  qnext-provision explain N07", "or N09"]
     others = [told(replace(foreign("a", 1), summary=summary)) for summary in ("one", "two")]
     assert [line.text.split()[-1] for line in found(others, (), explain=True) if "explain" in line.text] == ["N09"]
+
+
+def test_what_is_only_for_information_is_not_called_mendable() -> None:
+    finding = replace(foreign("a", 1), fix="rmdir /x")
+    assert [line.text for line in mendable([told(finding)], ())] == ["mendable    N09 a: `check --fix` would rmdir /x"]
+    assert not list(mendable([told(replace(finding, level="info"))], ()))

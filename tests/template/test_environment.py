@@ -92,7 +92,7 @@ def test_other_files_are_not_quoted_but_as_strict(write: Write) -> None:
             render_template(write("{{ a }}\n", "t.conf.j2"), a=value)
 
 
-@pytest.mark.parametrize("path", sorted(shipped("templates").rglob("*.j2")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(shipped("templates").rglob("*.sh.j2")), ids=lambda path: path.name)
 def test_shipped_templates_compile(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         render_template(path)

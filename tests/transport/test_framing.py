@@ -61,6 +61,17 @@ def test_pieces_of_any_size_give_the_same_answer(cuts: list[int], other_cuts: li
     assert got.sections() == answer(WHOLE_OUT, WHOLE_ERR).sections()
 
 
+def test_when_a_script_ran_is_as_exact_as_the_nodes_own_measures_allow() -> None:
+    """The frame took 2.05 s on the node and was under way for 2.25 s here: that leaves 0.2 s for the way there."""
+    sections = answer(WHOLE_OUT, WHOLE_ERR).sections(1000.0, 1002.25)
+    spans = [sections[index].when for index in range(3)]
+    assert spans == [
+        pytest.approx((1000.0, 1000.3)),
+        pytest.approx((1000.1, 1002.2)),
+        pytest.approx((1002.0, 1002.25)),
+    ]
+
+
 def test_done_needs_both_streams() -> None:
     assert not answer(WHOLE_OUT, WHOLE_ERR[:-6]).done
     assert not answer(WHOLE_OUT[:-6], WHOLE_ERR).done

@@ -135,6 +135,13 @@ def test_all_probes_travel_in_one_exec(node: Transport) -> None:
     assert [(a.exit, a.stdout, a.stderr) for a in answers.values()] == [(n, f"{n}\n", f"e{n}\n") for n in range(12)]
 
 
+def test_a_probe_knows_when_it_ran(node: Transport) -> None:
+    answers = node.probe([Look("sleep 0.5"), Look("date +%s.%N"), Look("sleep 0.7")])
+    (_, told, _) = answers.values()
+    assert told.when
+    assert told.when[0] - 0.02 <= float(told.stdout) <= told.when[1] + 0.02
+
+
 def test_a_hanging_probe_costs_its_deadline_and_those_after_it_still_run(node: Transport) -> None:
     facts = [Look("echo first"), Look("echo partly; sleep 1000", 0.4), Look("cat /proc/uptime"), Look("exit 7")]
     started = time.monotonic()
