@@ -403,13 +403,23 @@ _LEVELS: Mapping[Ill, Level] = {"lost": "fail", "partial": "fail", "slow": "warn
 def _ills(args: Args, cluster: Cluster, ill: Ill, seen: _Seen) -> Iterator[Finding]:
     bad = [ping for ping, state in seen.states.items() if state == ill]
     for cause in causes(seen.states, bad):
-        yield _finding(args, cluster, ill, cause, seen)
+        yield _finding(args, ill, cause, seen, told=_has_no_link(cluster, cause, seen))
 
 
-def _finding(args: Args, cluster: Cluster, ill: Ill, cause: Cause, seen: _Seen) -> Finding:
+def _has_no_link(cluster: Cluster, cause: Cause, seen: _Seen) -> bool:
+    """Whether a device is not reached because its link is down: the check npu_link tells that with its remedy."""
+    if cause.kind != "device" or any(seen.asks[ping].way != "ping" for ping in cause.pings):
+        return False
+    node = next(node for node in cluster.nodes if node.name == cause.node)
+    devices = node.get(hccn(node.settings)).devices
+    return any(device.device == cause.device and device.link == "DOWN" for device in devices)
+
+
+def _finding(args: Args, ill: Ill, cause: Cause, seen: _Seen, *, told: bool) -> Finding:
+    """``told``: another check tells the cause, so here it is only for information."""
     text, remedy = _words(cause, ill, seen)
-    level = _LEVELS[ill]
-    if cause.kind == "across" and all(seen.asks[ping].way == "ping" for ping in cause.pings):
+    level: Level = "info" if told else _LEVELS[ill]
+    if not told and cause.kind == "across" and all(seen.asks[ping].way == "ping" for ping in cause.pings):
         level = "warn"
     return Finding(
         text,

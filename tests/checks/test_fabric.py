@@ -138,6 +138,13 @@ def test_all_is_well() -> None:
     assert first.cells[1][0].state == "ok"
 
 
+def test_a_device_whose_link_is_down_is_left_to_the_check_of_links() -> None:
+    many = nodes(4)
+    links(many.nodes[1], 3, link="DOWN")
+    (finding,) = findings(told(many, of(3, "29.1.1.4", node="atlas-2")))
+    assert (finding.node, finding.level) == ("atlas-2", "info")
+
+
 def test_a_dead_device_is_told_once_with_the_command_to_try() -> None:
     shown = told(nodes(4), of(3, "29.1.1.4", node="atlas-2"))
     (finding,) = findings(shown)
