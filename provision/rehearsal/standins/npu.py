@@ -61,9 +61,9 @@ def occupy(node: Node) -> bool:
         pid, born = "0", ""
     if int(pid) != os.getpid() and alive(int(pid), born):
         return False
-    with contextlib.suppress(OSError):  # on a full disk the driver still answers
-        with open(lock_of(node), "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()} {birth(os.getpid())}\n")
+    # On a full disk the driver still answers.
+    with contextlib.suppress(OSError), open(lock_of(node), "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()} {birth(os.getpid())}\n")
     return True
 
 
