@@ -78,15 +78,15 @@ class _Host:
 
 @dataclass(slots=True)
 class _Seen:
-    """By source, target and port: the outcome; by source and target: milliseconds. ``unable``: who could not try."""
+    """By source and target: outcomes by port, milliseconds. ``unable``: who could not try."""
 
-    outcomes: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], dict[int, str]] = field(default_factory=dict)
     latency: dict[tuple[str, str], float] = field(default_factory=dict)
     unable: dict[str, str] = field(default_factory=dict)
 
     def of(self, source: str, target: str) -> dict[int, str]:
         """Outcomes by port."""
-        return {port: word for (a, b, port), word in self.outcomes.items() if (a, b) == (source, target)}
+        return self.outcomes.get((source, target), {})
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
@@ -213,7 +213,7 @@ def _seen(names: Sequence[str], tried: Mapping[str, ActionResult]) -> _Seen:
     """What the nodes said of their connections; they name others by their place among ``names``."""
     seen = _Seen()
     for source, answer in tried.items():
-        before = len(seen.outcomes)
+        before = len(seen.outcomes)  # pairs: a node that could try has some of its own
         for line in answer.stdout.splitlines():
             _hear(source, names, line.split(), seen)
         if len(seen.outcomes) == before:
@@ -230,7 +230,7 @@ def _hear(source: str, names: Sequence[str], words: Sequence[str], seen: _Seen) 
     if words[1] == "latency" and time is not None:
         seen.latency[source, names[place]] = time
     elif port is not None:
-        seen.outcomes[source, names[place], port] = words[2]
+        seen.outcomes.setdefault((source, names[place]), {})[port] = words[2]
 
 
 # ---- what came of it
@@ -292,7 +292,7 @@ def _untried(hosts: Mapping[str, _Host], seen: _Seen) -> Iterator[Finding]:
 def _blocked(hosts: Mapping[str, _Host], seen: _Seen, vanished: Sequence[str]) -> Iterator[Finding]:
     """Pairs of nodes between which nothing goes, by how it fails."""
     by_word: dict[str, list[Ping]] = {}
-    tried = [Ping(a, 0, b, 0) for a, b in dict.fromkeys((a, b) for a, b, _ in seen.outcomes)]
+    tried = [Ping(a, 0, b, 0) for a, b in seen.outcomes]
     for ping in tried:
         words = set(seen.of(ping.source, ping.target).values())
         if "ok" not in words:
@@ -414,8 +414,7 @@ def _remedy(word: str, ping: Ping, hosts: Mapping[str, _Host], blamed: str) -> s
 def _some_ports(hosts: Mapping[str, _Host], seen: _Seen) -> Iterator[Finding]:
     """Nodes that can be reached, but not on every port: one finding a node and what becomes of which ports."""
     groups: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
-    for source, target in dict.fromkeys((a, b) for a, b, _ in seen.outcomes):
-        outcomes = seen.of(source, target)
+    for (source, target), outcomes in seen.outcomes.items():
         bad = {port: word for port, word in outcomes.items() if word != "ok"}
         if len(bad) < len(outcomes):
             for word in sorted(set(bad.values())):

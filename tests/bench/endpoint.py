@@ -59,20 +59,42 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200 if page else 404, page() if page else "")
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+        if asked.get("model") != SERVED:
+            self._answer(404, json.dumps({"error": {"message": "The model does not exist.", "code": 404}}))
+            return
         self.server.generate()
-        self._answer(200, _COMPLETION)
+        if asked.get("stream"):
+            self._stream()
+        else:
+            self._answer(200, _COMPLETION)
 
-    def _answer(self, status: int, text: str) -> None:
+    def _stream(self) -> None:
+        events = "".join(f"data: {text}\n\n" for text in (*map(_chunk, ("I am", " a model.")), "[DONE]"))
+        self._answer(200, events, "text/event-stream")
+
+    def _answer(self, status: int, text: str, kind: str = "application/json") -> None:
         body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: stderr is for the benchmark."""
+
+
+def _chunk(text: str) -> str:
+    """A piece of a streamed answer."""
+    return json.dumps(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "model": SERVED,
+            "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+        }
+    )
 
 
 _COMPLETION = json.dumps(

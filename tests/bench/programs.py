@@ -57,9 +57,9 @@ def used(argv: list[str], environment: Mapping[str, str]) -> Used:
 
 
 def ours(server: Server, command: str, environment: Mapping[str, str]) -> dict[str, float]:
-    """``qnext-provision check`` or ``up``, with its report as JSON."""
+    """``qnext-provision check`` (without trials, which send commands of their own) or ``up``, its report as JSON."""
     argv = [sys.executable, "-m", "provision", command, "-i", str(server.folder / "cluster.yaml"), "--json"]
-    run = used(argv, environment)
+    run = used([*argv, "--trials", "never"] if command == "check" else argv, environment)
     report = json.loads(run.stdout)
     nodes = report["execs"].values()
     if report["exit_code"] or report["changed"] or len(nodes) != len(server.addresses):

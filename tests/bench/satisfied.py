@@ -109,7 +109,7 @@ all:
       model: {{path: {server.folder}/model, served_name: {SERVED}}}
       serve: {{topology: data-parallel, data_parallel_size: {count}, port: {port}}}
       # All nodes are this machine, at addresses of its loopback interface: these checks look, and rightly complain.
-      checks: {{interface: info, identity: info, hostname: info}}
+      checks: {{interface: info, identity: info, hostname: info, limits: info, time_sync: info}}
   hosts:
 {hosts}"""
 
