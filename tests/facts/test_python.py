@@ -32,8 +32,12 @@ def test_an_interpreter_and_files(look: Any, tmp_path: Path) -> None:
     assert value.problems == ()
 
 
-def test_a_folder_of_the_name_in_the_present_one_is_no_module(look: Any, tmp_path: Path) -> None:
-    assert look(PythonEnvironment(sys.executable, ("provision", "tests"))).modules["tests"] is None
+def test_a_folder_of_the_name_in_the_present_one_is_no_module(
+    look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert look(PythonEnvironment(sys.executable, ("only_here",))).modules["only_here"] is None
 
 
 def test_a_virtual_environment_whose_python_is_gone(look: Any, tmp_path: Path) -> None:
