@@ -7,10 +7,10 @@ not even that); NULs and missing newlines survive; whatever a login shell prints
 frame is one compound command: a shell that gets only half of it, as the connection broke, does nothing at all.
 
 Deadlines are kept on the node, so they hold when the controller is gone. A watchdog sleeps until the earliest moment at
-which the running probe could be late. It then looks up in /proc since when the framing shell's child runs, and where
+which the running probe could be late, a few seconds at most. It then looks up in /proc since when the framing shell's child runs, and where
 that is too long it ends the whole *process group* (TERM, then KILL), the framing shell included; the mark it prints
-before tells the controller, which sends the probes that follow in another exec. The usual case, nobody is late, pays
-one ``sleep`` for all of this.
+before tells the controller, which sends the probes that follow in another exec. The usual case, nobody is late and all is
+answered soon, pays one ``sleep`` for all of this.
 
 The shell code keeps to POSIX and runs in dash, busybox and bash; names begin with ``_q`` because scripts share them.
 """
@@ -33,6 +33,10 @@ PROBE_CAP = 1024 * 1024
 
 TERM_GRACE = 2
 """Seconds between TERM and KILL."""
+
+WATCH_SECONDS = 5
+"""How long a watchdog sleeps at most before it looks again: where a signal is lost between its fork and its trap, which
+dash does once in a thousand starts under load, what is left of it on the node is gone after this time."""
 
 PATH_TAIL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What a non-interactive login may lack: npu-smi lies in /usr/local/sbin."""
@@ -89,6 +93,7 @@ trap - TERM
 _qd=$1 _ql=$2 _qs=$1 _qc=
 while :; do
 [ $_qs -ge 5 ] || _qs=5
+[ $_qs -le {longest} ] || _qs={longest}
 sleep $((_qs / 100)).$((_qs / 10 % 10))$((_qs % 10)) >/dev/null 2>&1 & wait $!
 kill -0 $$ 2>/dev/null || {{ _qkill KILL; exit 0; }}
 _ql=$((_ql - _qs)); _qage
@@ -146,7 +151,7 @@ def order(scripts: Sequence[Script]) -> list[int]:
 
 def frame(scripts: Sequence[Script], mark: str, *, group: Group = "own", data: bytes = b"") -> str:
     """The text for ``sh -s`` that runs ``scripts``, one after the other; ``data`` is the stdin of a single script."""
-    parts = [_head(mark, group), _DEADLINES.format(grace=TERM_GRACE, late=DEADLINE_EXIT)]
+    parts = [_head(mark, group), _DEADLINES.format(grace=TERM_GRACE, late=DEADLINE_EXIT, longest=WATCH_SECONDS * 100)]
     if data:
         parts.append(_FED.format(mark=mark, data=base64.encodebytes(data).decode()))
     parts.append("{\n")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.transport.framing import Answer, Script, frame, new_mark, order, stream_frame
+from provision.transport.framing import WATCH_SECONDS, Answer, Script, frame, new_mark, order, stream_frame
 
 MARK = "qnext-000000000000000000000000"
 SHELLS = [
@@ -134,12 +134,13 @@ def living(group: str) -> list[str]:
 
 
 def ends(group: str) -> bool:
-    """Whether the group's processes are gone, now or in a moment."""
-    for _ in range(100):
-        if not living(group):
-            return True
+    """Whether the group's processes are gone, now or as soon as a watchdog looks again."""
+    until = time.monotonic() + WATCH_SECONDS + 5
+    while living(group):
+        if time.monotonic() > until:
+            return False
         time.sleep(0.02)
-    return False
+    return True
 
 
 def through(shell: list[str], scripts: list[Script], *, data: bytes = b"") -> Answer:

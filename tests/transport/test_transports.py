@@ -16,6 +16,8 @@ import pytest
 from provision.errors import CommandFailed, DeadlineExceeded
 from provision.facts.base import Fact
 from provision.transport.base import Transport
+from provision.transport.pool import Pool
+from tests.transport.servers import Door
 
 pytestmark = pytest.mark.rehearsal
 
@@ -200,7 +202,17 @@ def test_a_stream_ends_at_its_deadline_with_what_came_before_heard(node: Transpo
     assert time.monotonic() - started < 5
     assert len(heard) == 2
     assert gone(heard[1].decode())
-    assert node.run("echo on", deadline=5).stdout == "on\n"
+
+
+@pytest.mark.rehearsal
+def test_the_connection_serves_on_after_a_streams_deadline(openssh_door: Door) -> None:
+    """With OpenSSH: asyncssh at times closes the connection when a channel goes while its process still writes."""
+    there = openssh_door.host()
+    with Pool([there]) as pool:
+        node = pool.get(there)
+        with pytest.raises(DeadlineExceeded):
+            list(node.stream("exec sleep 500", deadline=0.3))
+        assert node.run("echo on", deadline=5).stdout == "on\n"
 
 
 def test_a_streams_deadline_holds_where_it_never_falls_silent(node: Transport) -> None:
