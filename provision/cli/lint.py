@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -61,7 +61,7 @@ def _plain(findings: Iterable[Finding]) -> list[dict[str, object]]:
     from provision.facts.kinds import as_data
     from provision.serve.rules.base import CODES
 
-    return [{**as_data(f), "rule": CODES.get(f.code, "")} for f in findings]  # type: ignore[dict-item]
+    return [{**cast("dict[str, object]", as_data(f)), "rule": CODES.get(f.code, "")} for f in findings]
 
 
 def _show(path: Path, hosts: int, findings: Sequence[Finding], warnings: Sequence[str]) -> None:
