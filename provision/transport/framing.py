@@ -7,10 +7,10 @@ not even that); NULs and missing newlines survive; whatever a login shell prints
 frame is one compound command: a shell that gets only half of it, as the connection broke, does nothing at all.
 
 Deadlines are kept on the node, so they hold when the controller is gone. A watchdog sleeps until the earliest moment at
-which the running probe could be late, a few seconds at most. It then looks up in /proc since when the framing shell's child runs, and where
-that is too long it ends the whole *process group* (TERM, then KILL), the framing shell included; the mark it prints
-before tells the controller, which sends the probes that follow in another exec. The usual case, nobody is late and all is
-answered soon, pays one ``sleep`` for all of this.
+which the running probe could be late, a few seconds at most. It then looks up in /proc since when the framing shell's
+child runs, and where that is too long it ends the whole *process group* (TERM, then KILL), the framing shell included;
+the mark it prints before tells the controller, which sends the probes that follow in another exec. The usual case,
+nobody is late and all is answered soon, pays one ``sleep`` for all of this.
 
 The shell code keeps to POSIX and runs in dash, busybox and bash; names begin with ``_q`` because scripts share them.
 """

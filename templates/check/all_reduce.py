@@ -24,7 +24,7 @@ rank, local, world = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "
 ends = time.monotonic() + seconds
 device = "cpu"
 if backend == "hccl":
-    import torch_npu  # noqa: F401
+    import torch_npu  # noqa: F401 - importing it gives torch its NPU back end
 
     device = f"npu:{local}"
     torch.npu.set_device(device)

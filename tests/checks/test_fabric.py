@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from provision import clock
-from provision.actions import Call, On
+from provision.actions import Call
 from provision.checks import fabric
 from provision.checks.base import Finding
 from provision.checks.support import Skip
@@ -17,6 +17,7 @@ from provision.findings import Matrix, Shown
 from provision.results import Result
 from tests.checks.ills import links
 from tests.checks.proof import Trial
+from tests.checks.trying import driven
 from tests.checks.wires import Fate, Wired, pinged, well
 from tests.checks.world import cluster, healthy, settings
 
@@ -33,14 +34,7 @@ def told(many: Any, fate: Fate = well, **args: Any) -> list[Shown]:
 
 
 def drive(trial: Trial, args: fabric.Args) -> Any:
-    run = fabric.run(args, trial.cluster)
-    answer: Mapping[str, Result] | None = None
-    while True:
-        try:
-            group: On = run.send(answer)  # type: ignore[arg-type]
-        except StopIteration as end:
-            return end.value
-        answer = trial.answer(group)
+    return driven(fabric.run(args, trial.cluster), trial.answer)
 
 
 def findings(shown: list[Shown]) -> list[Finding]:

@@ -19,6 +19,7 @@ from provision.findings import Matrix, Shown
 from provision.inventory.model import Serve, Settings
 from provision.results import Result
 from tests.checks.proof import Trial
+from tests.checks.trying import driven
 from tests.checks.wires import Way, connected
 from tests.checks.world import FakeNode, cluster, healthy, settings
 
@@ -33,14 +34,7 @@ def nodes(count: int) -> Any:
 
 
 def told(trial: Trial, **args: Any) -> list[Shown]:
-    run = host_tcp.run(host_tcp.Args(**args), trial.cluster)
-    answer: Mapping[str, Result] | None = None
-    while True:
-        try:
-            group: On = run.send(answer)  # type: ignore[arg-type]
-        except StopIteration as end:
-            return list(end.value)
-        answer = trial.answer(group)
+    return list(driven(host_tcp.run(host_tcp.Args(**args), trial.cluster), trial.answer))
 
 
 def findings(count: int, way: Way, toolless: tuple[str, ...] = ()) -> list[Finding]:

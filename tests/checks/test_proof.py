@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision import registry
-from provision.actions import On
 from provision.checks import runner
 from provision.checks.base import CheckSpec
 from provision.checks.policy import Choice
 from provision.findings import CheckOutcome
 from provision.rehearsal.faults import FAULTS
-from provision.results import Result
 from tests.checks.proof import Proof, Trial
+from tests.checks.trying import driven
 
 CHECKS = {spec.name: spec for spec in registry.checks()}
 FOLDER = Path(__file__).parent / "proof"
@@ -34,7 +32,7 @@ def outcomes(spec: CheckSpec, subject: Any) -> tuple[CheckOutcome, ...]:
     """What the runner makes of this check alone."""
     choice = Choice(only=(spec.name,))
     if isinstance(subject, Trial):
-        return tried(subject, choice)
+        return driven(runner.run_trials(subject.cluster, choice), subject.answer)
     runs = {
         "static": runner.static_outcomes,
         "node": runner.run_node,
@@ -42,18 +40,6 @@ def outcomes(spec: CheckSpec, subject: Any) -> tuple[CheckOutcome, ...]:
         "launched": runner.run_launched,
     }
     return runs[spec.scope](subject, choice)
-
-
-def tried(trial: Trial, choice: Choice) -> tuple[CheckOutcome, ...]:
-    run = runner.run_trials(trial.cluster, choice)
-    answer: Mapping[str, Result] | None = None
-    while True:
-        try:
-            group: On = run.send(answer)  # type: ignore[arg-type]
-        except StopIteration as end:
-            made: tuple[CheckOutcome, ...] = end.value
-            return made
-        answer = trial.answer(group)
 
 
 def test_every_check_has_its_proof_and_every_proof_its_check() -> None:

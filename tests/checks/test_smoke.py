@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from provision.actions import On, Run
 from provision.facts.docker import ContainersValue
 from provision.inventory.model import Settings
+from provision.results import Result
 from tests.checks.proof.smoke import FINE
 from tests.checks.trying import all_say, summaries, tried
 from tests.checks.world import cluster, foreign, healthy, ours, pair, settings, with_image
@@ -54,11 +57,11 @@ def test_nodes_on_which_it_cannot_be_tried_are_left_out() -> None:
     two.nodes[1].facts["containers"] = ContainersValue((), (foreign(devices=(0, 1)),), reachable=True)
     seen: list[str] = []
 
-    def answer(group: On) -> object:
+    def answer(group: On) -> Mapping[str, Result]:
         seen.extend(group.actions)
         return all_say(FINE)(group)
 
-    outcome = tried(two, "smoke", answer)  # type: ignore[arg-type]
+    outcome = tried(two, "smoke", answer)
     assert (seen, outcome.status) == (["atlas-1"], "pass")
     assert summaries(outcome) == ["info not tried on atlas-2: davinci 0-1 is in use: the check npu_free says by whom"]
 
@@ -75,11 +78,11 @@ def test_it_is_skipped_while_servers_run_and_where_there_is_no_image() -> None:
 def test_the_container_is_like_the_servers_and_leaves_nothing() -> None:
     scripts: list[Run] = []
 
-    def answer(group: On) -> object:
+    def answer(group: On) -> Mapping[str, Result]:
         scripts.extend(action for action in group.actions.values() if isinstance(action, Run))
         return all_say(FINE)(group)
 
-    tried(with_image(pair()), "smoke", answer)  # type: ignore[arg-type]
+    tried(with_image(pair()), "smoke", answer)
     run = scripts[1]
     assert run.affects == frozenset()
     assert "docker run --rm \\" in run.script

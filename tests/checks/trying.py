@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
 
 from provision.actions import On
 from provision.checks import runner
 from provision.checks.policy import Choice
 from provision.findings import CheckOutcome
-from provision.results import Result
+from provision.results import ActionResult, Result
 
+T = TypeVar("T")
 Answer = Callable[[On], Mapping[str, Result]]
+
+
+def driven(run: Generator[On, Mapping[str, ActionResult], T], answer: Answer) -> T:
+    """What a trial returns, where the nodes answer so to what it yields."""
+    try:
+        group = next(run)
+        while True:
+            group = run.send(answer(group))
+    except StopIteration as end:
+        returned: T = end.value
+        return returned
 
 
 def tried(cluster: Any, name: str, answer: Answer) -> CheckOutcome:
     """What the runner makes of the trial ``name`` alone, where the nodes answer so."""
-    run = runner.run_trials(cluster, Choice(only=(name,)))
-    answers: Mapping[str, Result] | None = None
-    while True:
-        try:
-            group = run.send(answers)  # type: ignore[arg-type]
-        except StopIteration as end:
-            (outcome,) = end.value
-            assert isinstance(outcome, CheckOutcome)
-            return outcome
-        answers = answer(group)
+    (outcome,) = driven(runner.run_trials(cluster, Choice(only=(name,))), answer)
+    return outcome
 
 
 def all_say(stdout: str = "", stderr: str = "", exit: int = 0) -> Answer:

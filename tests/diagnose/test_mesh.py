@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.accel.ascend.mesh import Ping, rounds
+from provision.accel.ascend.mesh import Pairs, Ping, rounds
 from provision.diagnose.mesh import causes
 
 
-def tried(nodes: int, devices: int = 8, pairs: str = "rails+first") -> list[Ping]:
+def tried(nodes: int, devices: int = 8, pairs: Pairs = "rails+first") -> list[Ping]:
     cluster = {f"n{node}": range(devices) for node in range(nodes)}
-    return [ping for group in rounds(cluster, pairs) for ping in group]  # type: ignore[arg-type]
+    return [ping for group in rounds(cluster, pairs) for ping in group]
 
 
 def touches(ping: Ping, node: str, device: int | None = None) -> bool:

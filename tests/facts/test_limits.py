@@ -17,7 +17,7 @@ Max processes             8252416              8252416              processes
 Max open files            1024                 524288               files     
 Max locked memory         65536                65536                bytes     
 Max nice priority         0                    0                    
-"""  # noqa: W291
+"""  # noqa: W291 - the kernel pads its lines with blanks
 DAEMON = SHELL.replace("1024                 524288 ", "1048576              1048576")
 JSON = """{
   "data-root": "/data/docker",

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from provision.events import TaskEnded
-from provision.findings import CheckOutcome, Comparison, Measure, comparison
+from provision.findings import CheckOutcome, CheckStatus, Comparison, Measure, comparison
 from provision.render.checked import account, counted, found, mendable
 from provision.render.live import STYLES, Live, styled
 from provision.render.plain import Plain
@@ -155,8 +155,8 @@ def test_counts_are_of_checks_not_of_nodes() -> None:
 def test_a_difference_that_the_operator_lowered_or_waived_does_not_block() -> None:
     row = comparison("driver", {"a": "1", "b": "1", "c": "2"}, "fail")
 
-    def effect(status: str) -> str:
-        shown = CheckOutcome("same_driver", "X03", status, exhibits=(row,))  # type: ignore[arg-type]
+    def effect(status: CheckStatus) -> str:
+        shown = CheckOutcome("same_driver", "X03", status, exhibits=(row,))
         lines = [line.text for line in account([shown], ("a", "b", "c"), width=80)]
         return lines[lines.index(next(line for line in lines if line.startswith("same"))) + 1].split()[0]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.events import Event, NodeUnreachable, RunEnded, RunStarted, TaskEnded, TaskStarted
-from provision.findings import CheckOutcome, Finding
+from provision.findings import CheckOutcome, CheckStatus, Finding, Level
 from provision.render.junit import CLUSTER, JUnit, document, of_check
 from tests.render.examples import NODES, SCRIPT, run
 
@@ -133,10 +133,10 @@ def test_a_run_that_failed_for_what_is_no_case_is_an_error(tmp_path: Path) -> No
 
 
 @given(st.text(), st.text(), st.sampled_from(["pass", "waived", "warn", "fail", "skipped", "unknown"]))
-def test_any_text_makes_a_document(one: str, other: str, status: str) -> None:
-    level = "fail" if status == "fail" else "warn"
-    finding = Finding(one, other, one, other, one, level=level, waived=other)  # type: ignore[arg-type]
-    outcome = CheckOutcome("c", "N01", status, (finding,), node=other, reason=one)  # type: ignore[arg-type]
+def test_any_text_makes_a_document(one: str, other: str, status: CheckStatus) -> None:
+    level: Level = "fail" if status == "fail" else "warn"
+    finding = Finding(one, other, one, other, one, level=level, waived=other)
+    outcome = CheckOutcome("c", "N01", status, (finding,), node=other, reason=one)
     judged_names = {suite.get("name") for suite in Xml.fromstring(document([of_check(outcome)], None, 0.0))}
     assert CLUSTER in judged_names
 

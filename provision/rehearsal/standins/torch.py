@@ -90,6 +90,7 @@ class Tensor:
     def __mul__(self, other: object) -> Tensor:
         return self._paired(other, lambda left, right: left * right)
 
+    # As torch has it: a tensor of truths instead of one, and therefore no hash.
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return self._paired(other, lambda left, right: left == right)
 
