@@ -344,6 +344,7 @@ def _differs_in_yaml_1_1(text: str, value: object) -> bool:
 
 _PROBLEMS = (
     ("tab character", "a tab is used for indentation", "YAML is indented with spaces only"),
+    ("maximum nesting depth", f"nested more than {_MAX_DEPTH} deep", ""),  # libyaml's own bound, as it reads ahead
     (
         "mapping values are not allowed",
         "a ':' is not allowed here",

@@ -173,7 +173,7 @@ ERRORS = {
     "a: " + "9" * 5000: (1, 4, "this number is too long"),
     "<<: 1": (1, 5, "'<<' needs a mapping"),
     "<<: {a: 1}\n<<: {b: 2}": (2, 1, "'<<' is given twice"),
-    "[" * 2000: (1, 101, "nested more than 100 deep"),
+    "[" * 900: (1, 101, "nested more than 100 deep"),
     "%YAML 3.0\n---\na: 1": (1, 1, "this version of YAML"),
 }
 
@@ -185,6 +185,11 @@ def test_wrong_yaml_is_one_error_at_its_place(text: str) -> None:
         loads(text, "f.yaml")
     assert message in caught.value.message
     assert caught.value.where == Position("f.yaml", line, column)
+
+
+def test_a_depth_that_the_parser_itself_refuses_is_told_alike() -> None:
+    with pytest.raises(ConfigError, match="nested more than 100 deep"):
+        loads("[" * 5000)
 
 
 @pytest.mark.parametrize("text", ERRORS)
