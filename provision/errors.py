@@ -167,11 +167,19 @@ class FactError(RemoteError):
 
 
 class LaunchFailed(ProvisionError):
-    """A process ended during start-up, or was not ready in time."""
+    """A process ended, or was not ready in time. ``process``: which one."""
+
+    def __init__(self, message: str, *, hint: str = "", node: str = "", process: str = "", evidence: str = "") -> None:
+        super().__init__(message, hint=hint, node=node, evidence=evidence)
+        self.process = process
 
 
 class ProofFailed(ProvisionError):
-    """The servers run but do not generate."""
+    """The servers run but do not generate. ``process``: the one that failed; empty: the entry point."""
+
+    def __init__(self, message: str, *, hint: str = "", node: str = "", process: str = "", evidence: str = "") -> None:
+        super().__init__(message, hint=hint, node=node, evidence=evidence)
+        self.process = process
 
 
 class Interrupted(ProvisionError):

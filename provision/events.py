@@ -90,6 +90,52 @@ class Progressed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseReached(Event):
+    """A process that starts has come to another phase of ``provision.evaluate.phases``. ``seconds``: what the phase
+    before took; ``usual``: what this one takes as a rule, or None."""
+
+    node: str
+    process: str
+    phase: str
+    text: str
+    seconds: float = 0.0
+    usual: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartMeasured(Event):
+    """How long the phases of a start took: seconds by ``process: phase``. ``launch`` is the digest of all launch
+    scripts: only starts of the same are alike."""
+
+    cluster: str
+    launch: str
+    durations: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRestarted(Event):
+    """A process ended, so all that work with it are stopped and started again: for the ``number``-th time of at most
+    ``budget``."""
+
+    group: str
+    processes: tuple[str, ...]
+    node: str
+    cause: str
+    number: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessChanged(Event):
+    """What is watched is otherwise than at the last look: ``state`` now, and ``before``."""
+
+    node: str
+    process: str
+    state: str
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found(Event):
     """A check's finding."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from provision.actions import JobProgress
+    from provision.events import Event
     from provision.facts.base import Fact
     from provision.http import Http
-    from provision.inventory.model import Settings
+    from provision.inventory.model import Host, Settings
     from provision.results import Result
 
 T = TypeVar("T")
@@ -54,6 +56,14 @@ class Node(Protocol):
         """Keep a text of this node (a log) as evidence in the run directory, under ``logs/<node>/<name>``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A group that this run has started again: names of its processes, and why."""
+
+    processes: tuple[str, ...]
+    cause: str
+
+
 class Cluster(Protocol):
     """All selected nodes, for cluster-scoped modules and checks."""
 
@@ -61,8 +71,25 @@ class Cluster(Protocol):
     def nodes(self) -> Sequence[Node]: ...
 
     @property
+    def hosts(self) -> Sequence[Host]:
+        """All hosts of the inventory, whether they are among the nodes or not; empty where that is not known."""
+
+    @property
     def settings(self) -> Settings:
         """The settings of the first node: for what must be the same on all."""
 
     def each(self, do: Callable[[Node], R]) -> dict[str, R]:
         """Run ``do`` for all nodes at the same time; by node name. The first error is raised after all have ended."""
+
+    def tell(self, event: Event) -> None:
+        """Tell of something that concerns more than one node."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait, and be heard while waiting. Raises ``Interrupted`` where the operator asks to stop meanwhile."""
+
+    def usual(self, launch: str) -> Mapping[str, float]:
+        """How long earlier starts of this launch took: seconds by ``process: phase``; empty where there was none."""
+
+    @property
+    def restarts(self) -> list[Restart]:
+        """Groups that were started again in this run, in order; modules add to it, and share the budget by it."""

@@ -95,9 +95,10 @@ def load(path: Path | str) -> Node:
     return _mapping(parse(read_text(path), str(path)))
 
 
-def loads(text: str, file: str = "<text>") -> Node:
-    """Like ``load``, from a text."""
-    return _mapping(parse(text, file))
+def loads(text: str, file: str = "<text>", *, forgiven: list[ConfigError] | None = None) -> Node:
+    """Like ``load``, from a text. With ``forgiven``, a key or merge that is given twice is no error but put there: the
+    last value counts, as PyYAML has it. For files that others wrote for a less strict reader."""
+    return _mapping(parse(text, file, forgiven=forgiven))
 
 
 def read_text(path: Path | str) -> str:
@@ -112,10 +113,10 @@ def read_text(path: Path | str) -> str:
         raise ConfigError(f"{path}: {reason}", hint="is the path right, and may you read it?") from None
 
 
-def parse(text: str, file: str = "<text>") -> Node:
+def parse(text: str, file: str = "<text>", *, forgiven: list[ConfigError] | None = None) -> Node:
     """Any YAML document as a ``Node``; an empty one is None. Raises ``ConfigError`` only."""
     try:
-        return _Reader(text, file).document()
+        return _Reader(text, file, forgiven).document()
     except yaml.YAMLError as error:
         raise _plain_error(error, text, file) from None
     except UnicodeEncodeError as error:
@@ -153,9 +154,10 @@ def _short(text: str, limit: int = 60) -> str:
 class _Reader:
     """Makes one document's events into a tree."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, forgiven: list[ConfigError] | None = None) -> None:
         self._parser = _Loader(text)
         self._file = file
+        self._forgiven = forgiven
         self._anchors: dict[str, Node | None] = {}
         self._sizes: dict[int, int] = {}
         self._nodes = 0
@@ -180,6 +182,11 @@ class _Reader:
 
     def _error(self, message: str, event: Any, hint: str = "") -> ConfigError:
         return ConfigError(message, where=self._at(event), hint=hint)
+
+    def _twice(self, error: ConfigError) -> None:
+        if self._forgiven is None:
+            raise error
+        self._forgiven.append(error)
 
     def _node(self, event: Any) -> Node:
         if isinstance(event, yaml.AliasEvent):
@@ -245,13 +252,13 @@ class _Reader:
             raise self._error("a key must be a word, not a list or mapping", event)
         if key in entries.children:
             message = f"{_short(str(key))!r} is given twice; first on line {entries.keys[key].line}"
-            raise self._error(message, event, f"first at {entries.keys[key]}; remove one of the two")
+            self._twice(self._error(message, event, f"first at {entries.keys[key]}; remove one of the two"))
         entries.keys[key] = self._at(event)
         entries.children[key] = self._node(self._next())
 
     def _merge(self, entries: _Entries, event: Any) -> None:
         if entries.merges:
-            raise self._error("'<<' is given twice", event, "merge several mappings with a list: <<: [*a, *b]")
+            self._twice(self._error("'<<' is given twice", event, "merge several mappings with a list: <<: [*a, *b]"))
         entries.merges = True
         value = self._node(self._next())
         sources = [value] if isinstance(value.data, dict) else list(value.children.values())

@@ -1,10 +1,11 @@
-"""All ranks of all nodes can add up tensors together, and the sums are right.
+"""All ranks that work together can add up tensors, and the sums are right.
 
 Pings and ports prove single connections; a server lives on collective operations over all of them. So every device of
 every node becomes a rank (on cpu: every node) in a container made as the launch scripts make theirs, the ranks meet at
-the head's data address, and ``torch.distributed`` reduces tensors of several sizes, with HCCL on NPUs and Gloo on cpu.
-Every rank proves its sums; the speed is told as bus bandwidth, 2 (n-1)/n of the bytes over the time, which does not
-depend on the number of ranks [NCCL tests, PERFORMANCE.md]. A threshold is the operator's to set: none is assumed.
+the first node's data address, and ``torch.distributed`` reduces tensors of several sizes, with HCCL on NPUs and Gloo
+on cpu. Every rank proves its sums; the speed is told as bus bandwidth, 2 (n-1)/n of the bytes over the time, which does
+not depend on the number of ranks [NCCL tests, PERFORMANCE.md]. A threshold is the operator's to set: none is assumed.
+Groups that do not work together are tried beside each other, each over its own nodes.
 
 Left out while servers of the cluster run.
 """
@@ -12,7 +13,7 @@ Left out while servers of the cluster run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -69,11 +70,12 @@ class Args(CheckArgs):
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The ranks: ``local`` on each node, in the order of the nodes."""
+    """The ranks: ``local`` on each node, in the order of the nodes. ``name`` tells it from others, where there are."""
 
     made: Launch
     places: Sequence[tuple[Node, Process]]
     port: int
+    name: str = ""
 
     @property
     def plan(self) -> LaunchPlan:
@@ -97,23 +99,37 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(args: Args, cluster: Cluster) -> TrialRun:
-    group = _group(cluster)
-    results = yield On({node.name: _ranks(args, group, node, process) for node, process in group.places})
-    refused = [found for node, _ in group.places if (found := inside.not_started(node, results[node.name]))]
-    return refused or [*_measures(args, group, results), *_troubles(args, group, results)]
+    groups = _groups(cluster)
+    ranks = {node.name: _ranks(args, group, node, process) for group in groups for node, process in group.places}
+    results = yield On(ranks)
+    shown: list[Shown] = []
+    for group in groups:
+        own = {node.name: results[node.name] for node, _ in group.places}
+        refused = [found for node, _ in group.places if (found := inside.not_started(node, own[node.name]))]
+        shown += refused or [*_measures(args, group, own), *_troubles(args, group, own)]
+    return shown
 
 
-def _group(cluster: Cluster) -> _Group:
-    """The ranks. Raises ``Skip`` where they can't be had now."""
+def _groups(cluster: Cluster) -> list[_Group]:
+    """The ranks that work together. Raises ``Skip`` where they can't be had now."""
     made = serving.planned(cluster)
-    places = [(node, next(p for p in made.plan.processes if p.node == node.name)) for node in cluster.nodes]
-    group = _Group(made, places, _free_port(cluster.nodes[0], made.plan))
+    worlds = serving.worlds(made.plan)
+    groups = [_group(cluster, made, world, named=len(worlds) > 1) for world in worlds]
+    groups = [group for group in groups if group.world > 1]
+    if not groups:
+        raise Skip("there is one rank only")
+    places = [place for group in groups for place in group.places]
     reasons = {n.name: why for n, p in places if (why := inside.without_image(n) or inside.occupied(n, p.devices))}
     if reasons:
         raise Skip(inside.left_out(reasons))
-    if group.world < 2:
-        raise Skip("there is one rank only")
-    return group
+    return groups
+
+
+def _group(cluster: Cluster, made: Launch, world: Set[str], *, named: bool) -> _Group:
+    nodes = [node for node in cluster.nodes if node.name in world]
+    places = [(node, own) for node in nodes if (own := serving.of_node(made.plan, node))]
+    name = f" on {listed([node.name for node in nodes])}" if named else ""
+    return _Group(made, places, _free_port(nodes[0], made.plan), name)
 
 
 def _free_port(head: Node, plan: LaunchPlan) -> int:
@@ -152,7 +168,7 @@ def _measures(args: Args, group: _Group, results: Mapping[str, ActionResult]) ->
     measured = _measured(group, results)
     for megabytes, seconds in measured:
         bandwidth = _bandwidth(group.world, megabytes, seconds)
-        name = f"all-reduce of {megabytes:g} MB"
+        name = f"all-reduce of {megabytes:g} MB{group.name}"
         yield Measure(name, round(bandwidth, 3), "GB/s", note=f"{group.world} ranks, {seconds * 1e3:.2f} ms each")
         if args.bandwidth and megabytes == measured[-1][0] and bandwidth < args.bandwidth:
             yield Finding(

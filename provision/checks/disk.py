@@ -45,12 +45,12 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Docker(), Image(settings.install.image), ModelFolder(settings.model.path), places(settings)
+    return Docker(), Image(settings.install.image), ModelFolder(settings.model.folder), places(settings)
 
 
 def places(settings: Settings) -> Disk:
     """All folders whose room matters to a check, in one look."""
-    return Disk((settings.state_dir, DOCKER, TMP, settings.model.path))
+    return Disk((settings.state_dir, DOCKER, TMP, settings.model.folder))
 
 
 def run(args: Args, node: Node) -> Iterable[Finding]:
@@ -169,7 +169,7 @@ def _little(folder: Folder, wanted: float, remedy: str, *, warn: bool = False) -
 
 def _weights(args: Args, node: Node) -> Iterator[Finding]:
     """Room for what is missing of the weights, where the model's profile tells their size."""
-    profile, path = node.settings.model.profile, node.settings.model.path
+    profile, path = node.settings.model.profile, node.settings.model.folder
     if profile is None:
         return
     from provision.serve.profiles import load_profile

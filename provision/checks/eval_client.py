@@ -48,7 +48,7 @@ def _environment(settings: Settings, args: Args) -> PythonEnvironment:
 
 
 def _tokenizer(settings: Settings) -> str:
-    return (settings.evaluate.tokenizer or settings.model.path).rstrip("/")
+    return (settings.evaluate.tokenizer or settings.model.folder).rstrip("/")
 
 
 def run(args: Args, node: Node) -> Iterable[Finding]:

@@ -24,7 +24,7 @@ from provision.accel.ascend.mesh import Pairs, Ping, schedule
 from provision.actions import Call, JobProgress, On
 from provision.checks.base import CheckArgs, Finding, Level, Shown, TrialRun
 from provision.checks.npu_link import hccn
-from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, hanging, listed, selected, span
+from provision.checks.support import NPU_FACTS, CannotTell, Skip, alone, ascend, hanging, listed, selected, span
 from provision.diagnose.mesh import Cause, causes, ends
 from provision.errors import DeadlineExceeded, RemoteError, Unreachable
 from provision.facts.base import Fact
@@ -93,11 +93,11 @@ class _Seen:
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return () if settings.serve.topology == "single" else (*NPU_FACTS, hccn(settings))
+    return () if alone(settings) else (*NPU_FACTS, hccn(settings))
 
 
 def run(args: Args, cluster: Cluster) -> TrialRun:
-    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+    if len(cluster.nodes) == 1 or alone(cluster.settings):
         raise Skip("no ranks on several nodes")
     if not any(node.get(hccn(node.settings)).tool for node in cluster.nodes):
         raise Skip("hccn_tool is on no node: the check npu_link says so")

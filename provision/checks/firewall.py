@@ -1,7 +1,8 @@
 """No packet filter stands between the nodes, and SELinux does not confine the containers.
 
 Beside the ports that are planned, ranks listen on random ones (ZMQ, the torch store, HCCL's negotiation), so all TCP
-must be open between the nodes [domain 3.4]. Judged is what the kernel has, whoever made the rules: a policy that drops
+must be open between the nodes of a group; before servers that keep to their node only the router's node must be let in
+[domain 3.4]. Judged is what the kernel has, whoever made the rules: a policy that drops
 or rules that do count, unless all from the other nodes is accepted first; those for IPv6 where the data addresses are
 of it. The trial ``host_tcp`` really connects; this check names what may be in its way. On a cluster of one node it only
 tells that clients may be kept out.
@@ -15,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from provision.checks import serving
 from provision.checks.base import CheckArgs, Finding
 from provision.checks.interface import address_of
 from provision.checks.support import listed, look, per_node
@@ -39,12 +41,18 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Firewall(), *launch.facts(settings)
+    return Firewall(), *serving.facts(settings)
 
 
 def run(args: Args, cluster: Cluster) -> Iterable[Finding]:
     addresses = {node.name: address for node in cluster.nodes if (address := address_of(node))}
-    yield from per_node(cluster, lambda node: _check(args, node, addresses))
+    talks = serving.talking(cluster)
+    yield from per_node(cluster, lambda node: _check(args, node, _comers(node, addresses, talks)))
+
+
+def _comers(node: Node, addresses: Mapping[str, str], talks: Mapping[tuple[str, str], str]) -> Mapping[str, str]:
+    """The addresses of the nodes that connect to this one, and its own."""
+    return {name: a for name, a in addresses.items() if name == node.name or (name, node.name) in talks}
 
 
 def _check(args: Args, node: Node, addresses: Mapping[str, str]) -> Iterator[Finding]:

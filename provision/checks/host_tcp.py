@@ -1,10 +1,13 @@
-"""Every host reaches every other over TCP, on the ports of the launch and on whatever others.
+"""Every host reaches those it works with over TCP, on the ports of the launch and on whatever others.
 
 The ranks of a cluster meet on ports that nobody can name before (ZMQ, Gloo, HCCL's negotiation), so all TCP between
 the nodes must be open, both ways [domain 3.4]. Looking at firewalls can't prove that: each node listens at its data
 address, on its planned ports that are free now and on some that the system chooses, and every other connects and is
 greeted with a word that only the right node knows. The listeners are ours, are ended at the end, and end by themselves
 where nobody does it. How long connecting takes becomes a matrix; a pair far above the others is told (X09).
+
+Tried are the nodes of a group with each other, and prefill with decode; a router only has to reach the planned ports of
+its servers, which know nothing of each other.
 
 A node needs python3, or nc or socat to listen and bash or nc to connect; without any of them it is said what could not
 be tried.
@@ -69,6 +72,8 @@ class _Host:
     pids: tuple[int, ...] = ()
     mute: bool = False
     trouble: str = ""
+    comers: Mapping[str, serving.Talk] = field(default_factory=dict)
+    """Who connects to it, and on which ports."""
 
     @property
     def target(self) -> str:
@@ -103,18 +108,21 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
         tried = yield On({name: _connect(args, name, hosts) for name in hosts if _others(name, hosts)})
     finally:
         ended = yield On({name: _end(host) for name, host in hosts.items() if host.pids})
-    return list(_told(args, hosts, _seen(list(hosts), tried), ended))
+    return list(_told(args, hosts, _needed(hosts, _seen(list(hosts), tried)), ended))
 
 
 def _hosts(cluster: Cluster) -> dict[str, _Host]:
-    """Raises ``Skip`` where fewer than two nodes have an address."""
-    ports = _planned(cluster)
+    """Raises ``Skip`` where fewer than two nodes have an address, or none connects to another."""
+    ports, talks = _planned(cluster), serving.talking(cluster)
     addresses = {node.name: address_of(node) for node in cluster.nodes}
     known = {name: address for name, address in addresses.items() if address}
     if len(known) < 2:
         raise Skip("no two nodes have an address for their ranks: the check interface says so")
+    if not any(source in known and target in known for source, target in talks):
+        raise Skip("nothing of the cluster connects from one node to another")
+    comers = {name: {source: how for (source, target), how in talks.items() if target == name} for name in known}
     return {
-        name: _Host(name, address, f"qnext-{place}-{secrets.token_hex(8)}", ports.get(name, {}))
+        name: _Host(name, address, f"qnext-{place}-{secrets.token_hex(8)}", ports.get(name, {}), comers=comers[name])
         for place, (name, address) in enumerate(known.items())
     }
 
@@ -149,7 +157,7 @@ def _connect(args: Args, name: str, hosts: Mapping[str, _Host]) -> Call:
 
 
 def _others(name: str, hosts: Mapping[str, _Host]) -> list[_Host]:
-    return [host for host in hosts.values() if host.node != name and host.open]
+    return [host for host in hosts.values() if name in host.comers and host.open]
 
 
 def _end(host: _Host) -> Call:
@@ -233,6 +241,15 @@ def _hear(source: str, names: Sequence[str], words: Sequence[str], seen: _Seen) 
         seen.outcomes.setdefault((source, names[place]), {})[port] = words[2]
 
 
+def _needed(hosts: Mapping[str, _Host], seen: _Seen) -> _Seen:
+    """Without what a router's connections on other than planned ports have come to: it needs none."""
+    for (source, target), outcomes in seen.outcomes.items():
+        host = hosts[target]
+        if host.comers.get(source) == "api" and (planned := {p: w for p, w in outcomes.items() if p in host.planned}):
+            seen.outcomes[source, target] = planned
+    return seen
+
+
 # ---- what came of it
 
 
@@ -254,7 +271,8 @@ def _matrix(hosts: Mapping[str, _Host], seen: _Seen) -> Matrix:
 def _cell(target: _Host, seen: _Seen, source: str) -> Cell:
     outcomes = seen.of(source, target.node)
     if not outcomes:
-        return Cell("untried", text=target.trouble or seen.unable.get(source, ""))
+        needless = "" if source in target.comers else "nothing of the cluster connects so"
+        return Cell("untried", text=needless or target.trouble or seen.unable.get(source, ""))
     bad = {port: word for port, word in outcomes.items() if word != "ok"}
     state: CellState = "lost" if len(bad) == len(outcomes) else "partial" if bad else "ok"
     text = "; ".join(

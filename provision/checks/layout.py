@@ -33,13 +33,14 @@ def run(inventory: Inventory) -> Iterable[Finding]:
 
 def _violations(inventory: Inventory) -> tuple[Violation, ...]:
     try:
-        return lint([(_site(host), host.settings) for host in inventory.hosts])
-    except ConfigError as unknown_profile:
-        unknown_profile.where = inventory.where(inventory.hosts[0].name, ("model", "profile"))
+        return lint([(site_of(host), host.settings) for host in inventory.hosts])
+    except ConfigError as unknown:
+        key = unknown.message.partition(":")[0]  # model.profile or serve.scenario
+        unknown.where = inventory.where(inventory.hosts[0].name, tuple(key.split(".")))
         raise
 
 
-def _site(host: Host) -> Site:
+def site_of(host: Host) -> Site:
     """A host as it is declared; rules look at numbers, so the name that ssh uses will do for an address."""
     settings = host.settings
     devices = accelerator(settings.hardware).default_devices if settings.devices is None else settings.devices

@@ -36,7 +36,7 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Memory(), ModelFolder(settings.model.path), Containers(settings.cluster)
+    return Memory(), ModelFolder(settings.model.folder), Containers(settings.cluster)
 
 
 def run(args: Args, node: Node) -> Iterable[Finding]:
@@ -49,7 +49,7 @@ def run(args: Args, node: Node) -> Iterable[Finding]:
 
 
 def _available(args: Args, node: Node, memory: MemoryValue) -> Iterator[Finding]:
-    weights = int(node.get(ModelFolder(node.settings.model.path)).size * args.weights_factor)
+    weights = int(node.get(ModelFolder(node.settings.model.folder)).size * args.weights_factor)
     advised = max(int(args.available_gb * GIB), weights) if ascend(node.settings) else weights + GIB
     if memory.available is None or memory.available >= advised:
         return

@@ -44,11 +44,18 @@ def run(args: Args, cluster: Cluster) -> Iterable[Shown]:
         if container is None or not container.running:
             continue
         dies = numbered(serving.node_of(cluster, process))
-        used = {n: used for n in process.devices if (used := _used(dies, n)) is not None}
+        used = {n: used for n in _own(process) if (used := _used(dies, n)) is not None}
         judged += len(used) > 1
         yield from _outliers(args, process, used)
     if not judged:
         raise Skip("npu-smi tells no memory of the processes' dies")
+
+
+def _own(process: Process) -> tuple[int, ...]:
+    """Its devices; in a privileged container those of all that it is told to take."""
+    places = process.env.get(serving.VISIBLE, "").split(",")
+    chosen = [process.devices[int(n)] for n in places if n.isdecimal() and int(n) < len(process.devices)]
+    return tuple(chosen) or process.devices
 
 
 def _used(dies: Mapping[int, Die], number: int) -> int | None:

@@ -23,11 +23,11 @@ _UNSURE = "and no index"
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (ModelFolder(settings.model.path),)
+    return (ModelFolder(settings.model.folder),)
 
 
 def run(node: Node) -> Iterable[Finding]:
-    path = node.settings.model.path
+    path = node.settings.model.folder
     value = look(node, ModelFolder(path))
     copy = f"rsync -a --partial GOOD_NODE:{path}/ {path}/ (the same path on every node)"
     if not value.exists:

@@ -13,7 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from provision.checks.base import Finding, Shown
 from provision.checks.npu_link import hccn
-from provision.checks.support import NPU_FACTS, CannotTell, Skip, ascend, compared, hanging, listed, selected, span
+from provision.checks.support import (
+    NPU_FACTS,
+    CannotTell,
+    Skip,
+    alone,
+    ascend,
+    compared,
+    hanging,
+    listed,
+    selected,
+    span,
+)
 from provision.facts.base import Fact
 from provision.facts.hccn import HCCN_CONF, HccnConf, HccnDevice
 from provision.facts.hccs import Hccs, HccsValue
@@ -32,11 +43,11 @@ Found = Mapping[str, Mapping[int, HccnDevice]]
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return () if settings.serve.topology == "single" else (*NPU_FACTS, hccn(settings), HccnConf())
+    return () if alone(settings) else (*NPU_FACTS, hccn(settings), HccnConf())
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+    if len(cluster.nodes) == 1 or alone(cluster.settings):
         raise Skip("no ranks on several nodes")
     found = {node.name: devices for node in cluster.nodes if (devices := _devices(node))}
     if not found:

@@ -29,6 +29,7 @@ from provision.checks.support import (
     numbered,
     per_node,
     span,
+    together,
     without,
 )
 from provision.facts.base import Fact
@@ -50,7 +51,12 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(cluster: Cluster) -> Iterable[Finding]:
-    return per_node(cluster, lambda node: _check(node, len(cluster.nodes)))
+    return per_node(cluster, lambda node: _check(node, _sharing(cluster, node)))
+
+
+def _sharing(cluster: Cluster, node: Node) -> int:
+    """Nodes that share a group's ranks with this one, and it."""
+    return sum(together(other) == together(node) for other in cluster.nodes)
 
 
 def _check(node: Node, nodes: int) -> Iterator[Finding]:
@@ -64,16 +70,17 @@ def _check(node: Node, nodes: int) -> Iterator[Finding]:
             observed="none",
         )
         return
-    needed = _needed(node.settings, nodes)
+    needed = _needed(node.settings, nodes, len(there))
     yield from _declared(node, there, needed)
     yield from _agreement(node, there, needed)
 
 
-def _needed(settings: Settings, nodes: int) -> int:
-    """Devices that the layout takes on each node, in whole modules."""
+def _needed(settings: Settings, nodes: int, there: int) -> int:
+    """Devices that the layout takes on each node, in whole modules; of replicas as many as are wanted, or fit."""
     serve, size = settings.serve, accelerator(settings.hardware).module_size
     ranks = serve.tensor_parallel_size * serve.pipeline_parallel_size * serve.data_parallel_size
-    return -(-ranks // (nodes * size)) * size
+    each = -(-ranks // (nodes * size)) * size
+    return each * (serve.replicas_per_node or max(1, there // each)) if serve.topology == "replicas" else each
 
 
 def _declared(node: Node, there: set[int], needed: int) -> Iterator[Finding]:

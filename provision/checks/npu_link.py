@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from provision.checks.base import Finding, Level
-from provision.checks.support import NPU_FACTS, Skip, ascend, hanging, look, per_node, selected, span
+from provision.checks.support import NPU_FACTS, Skip, alone, ascend, hanging, look, per_node, selected, span
 from provision.facts.base import Fact
 from provision.facts.hccn import Hccn, HccnDevice
 from provision.inventory.model import Settings
@@ -33,11 +33,11 @@ def hccn(settings: Settings) -> Hccn:
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return () if settings.serve.topology == "single" else (*NPU_FACTS, hccn(settings))
+    return () if alone(settings) else (*NPU_FACTS, hccn(settings))
 
 
 def run(cluster: Cluster) -> Iterable[Finding]:
-    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+    if len(cluster.nodes) == 1 or alone(cluster.settings):
         raise Skip("no ranks on several nodes")
     yield from per_node(cluster, _check)
 

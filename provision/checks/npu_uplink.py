@@ -14,7 +14,7 @@ from pydantic import Field
 
 from provision.checks.base import CheckArgs, Finding
 from provision.checks.npu_link import hccn
-from provision.checks.support import NPU_FACTS, Skip, ascend, hanging, look, per_node, selected, span
+from provision.checks.support import NPU_FACTS, Skip, alone, ascend, hanging, look, per_node, selected, span
 from provision.facts.base import Fact
 from provision.facts.hccn_detail import HccnDetail, HccnDetailDevice
 from provision.inventory.model import Settings
@@ -39,7 +39,7 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return () if settings.serve.topology == "single" else (*NPU_FACTS, hccn(settings), _detail(settings))
+    return () if alone(settings) else (*NPU_FACTS, hccn(settings), _detail(settings))
 
 
 def _detail(settings: Settings) -> HccnDetail:
@@ -47,7 +47,7 @@ def _detail(settings: Settings) -> HccnDetail:
 
 
 def run(args: Args, cluster: Cluster) -> Iterable[Finding]:
-    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+    if len(cluster.nodes) == 1 or alone(cluster.settings):
         raise Skip("no ranks on several nodes")
     yield from per_node(cluster, lambda node: _check(args, node))
 

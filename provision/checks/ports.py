@@ -25,6 +25,7 @@ from provision.inventory.model import Settings
 from provision.node import Node
 from provision.results import ActionResult
 from provision.serve import launch
+from provision.serve.layout import ROUTED
 from provision.serve.rules.ports import HCCL_PORTS
 
 CODE = "N18"
@@ -37,7 +38,12 @@ _KEYS = {
     "API": "qnext.serve.port",
     "rendezvous": "qnext.serve.master_port",
     "data-parallel handshake": "qnext.serve.data_parallel_rpc_port",
+    "Ray": "qnext.serve.ray_port",
+    "KV pool": "qnext.serve.kv_pool.master_port",
+    "KV pool metrics": "qnext.serve.kv_pool.metrics_port",
 }
+_NUMBERED = {"server ": "qnext.serve.server_port", "KV transfer": "qnext.serve.kv_transfer.port"}
+"""By how a purpose begins, of which a node may have several."""
 
 
 class Args(CheckArgs):
@@ -77,8 +83,24 @@ def fix(args: Args, node: Node, findings: tuple[Finding, ...]) -> Generator[Acti
 
 
 def _planned(node: Node) -> dict[str, int]:
-    """Fixed ports by purpose: the head's. Elsewhere ranks take what is free."""
-    return launch.ports_on(node) if node.index == 0 or node.settings.serve.topology == "single" else {}
+    """Ports by purpose that servers may take on this node. What only one node of a group opens is left out elsewhere,
+    where that is known: ranks take what is free."""
+    serve, ports = node.settings.serve, launch.ports_on(node)
+    if serve.topology == "single":
+        return ports
+    spread = serve.topology == "prefill-decode"  # any of its nodes may be the first of a group
+    first = node.index == 0
+    entry = node.name == serve.router.node if serve.router.node and serve.topology in ROUTED else first
+    left_out = {"API"} if not entry or (serve.topology in ROUTED and serve.router.kind == "none") else set()
+    left_out |= set() if first or spread else {"rendezvous", "data-parallel handshake", "Ray"}
+    return {purpose: port for purpose, port in ports.items() if purpose not in left_out}
+
+
+def _key(purpose: str) -> str:
+    """The setting that decides a port."""
+    return _KEYS.get(purpose) or next(
+        (key for start, key in _NUMBERED.items() if purpose.startswith(start)), "qnext.serve"
+    )
 
 
 def _hccl(settings: Settings) -> list[int]:
@@ -97,7 +119,7 @@ def _hccl(settings: Settings) -> list[int]:
 
 
 def _taken(node: Node, purpose: str, holder: Listener) -> Finding:
-    key, who = _KEYS.get(purpose, "qnext.serve"), _who(node, holder)
+    key, who = _key(purpose), _who(node, holder)
     return Finding(
         f"port {holder.port} ({purpose}) is taken by {who}",
         f"ss -ltnp 'sport = :{holder.port}' on the node; stop it, or choose another port: {key}",

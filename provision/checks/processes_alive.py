@@ -1,7 +1,7 @@
 """Every process of the cluster runs, on the node and with the container that it was launched as.
 
 Headless ranks answer no request, so their life is told by their container alone; a group that has lost one never
-recovers by itself [domain 8.1, 12 row 45, 14.4].
+recovers by itself. Servers that know nothing of each other are restarted one by one [domain 8.1, 12 row 45, 14.4].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from provision.facts.base import Fact
 from provision.facts.docker import Container
 from provision.inventory.model import Settings
 from provision.node import Cluster
-from provision.serve.plan import Process
+from provision.serve.plan import LaunchPlan, Process
 
 CODE = "P02"
 LEVEL = "fail"
@@ -27,12 +27,13 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    for process in serving.dead(cluster, serving.planned(cluster).plan):
-        yield _dead(process, serving.container_of(cluster, process))
+    plan = serving.planned(cluster).plan
+    for process in serving.dead(cluster, plan):
+        yield _dead(plan, process, serving.container_of(cluster, process))
 
 
-def _dead(process: Process, container: Container | None) -> Finding:
-    again = "`qnext-provision down`, then `qnext-provision up`: the group starts as one"
+def _dead(plan: LaunchPlan, process: Process, container: Container | None) -> Finding:
+    again = _again(plan, process)
     if container is None:
         return Finding(
             f"{process.name} has no container, while others of the cluster run",
@@ -52,3 +53,10 @@ def _dead(process: Process, container: Container | None) -> Finding:
         expected="running",
         observed=f"{container.state} {container.exit_code}",
     )
+
+
+def _again(plan: LaunchPlan, process: Process) -> str:
+    """How it is started again: with all that can't go on without it."""
+    if len(plan.units) > 1 and (process.name,) in plan.units:
+        return "`qnext-provision up` starts it again, and leaves the others as they are"
+    return "`qnext-provision down`, then `qnext-provision up`: the group starts as one"

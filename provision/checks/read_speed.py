@@ -81,7 +81,7 @@ class _Read:
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (ModelFolder(settings.model.path),)
+    return (ModelFolder(settings.model.folder),)
 
 
 def run(args: Args, cluster: Cluster) -> TrialRun:
@@ -93,7 +93,7 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
 
 
 def _folder(node: Node) -> ModelFolderValue:
-    return node.get(ModelFolder(node.settings.model.path))
+    return node.get(ModelFolder(node.settings.model.folder))
 
 
 def _reading(args: Args, value: ModelFolderValue) -> Run:
@@ -142,7 +142,7 @@ def _unread(args: Args, node: Node, result: ActionResult) -> Finding:
     last = next(iter(reversed(f"{result.stdout}\n{result.stderr}".strip().splitlines())), "")
     return Finding(
         f"not even {size(BLOCK)} of the weights could be read within {args.seconds} s" + (f": {last}" if last else ""),
-        f"dd if=… of=/dev/null bs=4M count=1 on a shard in {node.settings.model.path}; "
+        f"dd if=… of=/dev/null bs=4M count=1 on a shard in {node.settings.model.folder}; "
         "`dmesg` tells of disk and network storage errors",
         node=node.name,
         expected="a figure",

@@ -1,20 +1,23 @@
-"""The servers of all nodes get the same environment and engine flags, but for what must differ by node.
+"""The servers of a group get the same environment and engine flags, but for what must differ by node.
 
 Ranks that were told different things hang in the first collective operation, or end with EI0005. Compared is what was
 rendered, computed and declared together; left out is what belongs to a node: its addresses and interfaces, its rank,
-what only the head has [domain 6.9]. Values of variables whose names speak of secrets are shown as a digest.
+what only the head has. Prefill and decode must agree on little: the model and the form of its KV cache. Replicas need
+agree on nothing but the model; the rest only warns [domain 6.9]. Values of variables whose names speak of secrets are
+shown as a digest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from provision.accel.protocol import accelerator
 from provision.checks import serving
-from provision.checks.base import Level, Shown
-from provision.checks.support import Skip, compared
+from provision.checks.base import Finding, Level, Shown
+from provision.checks.support import Skip, alone, compared
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Cluster
@@ -39,6 +42,15 @@ OWN_ENV = frozenset({"ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"})
 _SECRET = re.compile(r"secret|token|api|access|passw|key|credential", re.IGNORECASE)
 """Names whose values may be secrets, as vLLM's collect_env takes them [domain 2.5]."""
 
+EVERYWHERE = frozenset(
+    {
+        *("command", "--served-model-name", "--block-size", "--kv-cache-dtype", "--dtype", "--quantization"),
+        "env PYTHONHASHSEED",
+    }
+)
+"""What prefill and decode must agree on, whose servers are told other things else: a KV cache is read as it was
+written [domain 6.7, 6.9]."""
+
 _REMEDY = "say it once for the whole group, not under a host: `qnext-provision render` shows what each node gets"
 
 
@@ -47,13 +59,37 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    processes = serving.planned(cluster).plan.processes
-    if len(processes) < 2:
+    plan = serving.planned(cluster).plan
+    servers = [process for process in plan.processes if process.kind == "server"]
+    if len(servers) < 2:
         raise Skip("there is one process only")
-    by_node = {process.node: _told(process, cluster.settings) for process in processes}
-    for subject in sorted({name for told in by_node.values() for name in told}):
-        values = {node: told.get(subject, "not set") for node, told in by_node.items()}
-        yield from compared(subject, values, _REMEDY, level=_level(subject))
+    told = {process.name: _told(process, cluster.settings) for process in servers}
+    if alone(cluster.settings):
+        yield from _compared("", servers, told, _level_of_replicas)
+        return
+    for group in plan.groups:
+        own = [process for process in servers if process.name in group.processes]
+        yield from _compared(group.name if len(plan.groups) > 1 else "", own, told, _level)
+    if len(plan.groups) > 1:
+        firsts = [plan.process(group.processes[0]) for group in plan.groups]
+        shared = {name: {k: v for k, v in own.items() if k in EVERYWHERE} for name, own in told.items()}
+        yield from _compared("", firsts, shared, _level)
+
+
+def _compared(
+    group: str,
+    processes: Sequence[Process],
+    told: Mapping[str, Mapping[str, str]],
+    level: Callable[[str], Level],
+) -> Iterator[Shown]:
+    """Rows by what is compared, of the processes by node; by node and name, where a node has several of them."""
+    crowded = len({process.node for process in processes}) < len(processes)
+    columns = {f"{p.node}/{p.name}" if crowded else p.node: told[p.name] for p in processes}
+    for subject in sorted({name for own in columns.values() for name in own}):
+        values = {column: own.get(subject, "not set") for column, own in columns.items()}
+        named = f"{group}: {subject}" if group else subject
+        for shown in compared(named, values, _REMEDY, level=level(subject)):
+            yield replace(shown, node=shown.node.partition("/")[0]) if isinstance(shown, Finding) else shown
 
 
 def _told(process: Process, settings: Settings) -> dict[str, str]:
@@ -83,6 +119,11 @@ def _shown(name: str, value: str) -> str:
     if _SECRET.search(name) and value:
         return f"digest {hashlib.sha256(value.encode()).hexdigest()[:8]}"
     return value or "empty"
+
+
+def _level_of_replicas(subject: str) -> Level:
+    """They never meet, but one client's requests go to any of them: other than the model, it is only odd."""
+    return "fail" if subject in ("command", "--served-model-name") else "warn"
 
 
 def _level(subject: str) -> Level:

@@ -1,4 +1,4 @@
-"""All nodes have the same NPUs, as many of them.
+"""All nodes of a group have the same NPUs, as many of them; servers that keep to their node need not.
 
 Nodes that lack some of theirs, or have those of another family, are told by the checks of the node.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.checks.base import Shown
+from provision.checks.base import Level, Shown
 from provision.checks.npu_family import family
-from provision.checks.support import NPU_FACTS, Skip, absent, ascend, compared, npu_smi, selected
+from provision.checks.support import NPU_FACTS, Skip, absent, alone, ascend, compared, npu_smi, selected, together
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
@@ -26,9 +26,15 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    kinds = {node.name: kind for node in cluster.nodes if (kind := _kind(node))}
     remedy = "put unlike nodes into clusters of their own, or level them with qnext.devices"
-    yield from compared("NPUs", kinds, remedy, summary="the nodes' NPUs differ")
+    groups: dict[str, dict[str, str]] = {}
+    for node in cluster.nodes:
+        if kind := _kind(node):
+            groups.setdefault("" if alone(node.settings) else together(node), {})[node.name] = kind
+    for name, kinds in groups.items():
+        subject = f"NPUs of {name}" if name and len(groups) > 1 else "NPUs"
+        level: Level = "info" if alone(cluster.settings) else "fail"
+        yield from compared(subject, kinds, remedy, level=level, summary="the nodes' NPUs differ")
 
 
 def _kind(node: Node) -> str:

@@ -18,11 +18,11 @@ SCOPE = "cluster"
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (ModelFolder(settings.model.path),)
+    return (ModelFolder(settings.model.folder),)
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    path = cluster.settings.model.path
+    path = cluster.settings.model.folder
     values = {
         name: value for name, value in each(cluster, ModelFolder(path)).items() if value.digest and value.complete
     }

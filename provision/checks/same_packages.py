@@ -71,9 +71,10 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 def run(args: Args, cluster: Cluster) -> TrialRun:
     made = serving.planned(cluster)
-    chosen = {process.node: process for process in made.plan.processes}
-    without = {node.name: why for node in cluster.nodes if (why := inside.without_image(node))}
-    asked = [node for node in cluster.nodes if node.name not in without]
+    chosen = {node.name: own for node in cluster.nodes if (own := serving.of_node(made.plan, node))}
+    nodes = [node for node in cluster.nodes if node.name in chosen]
+    without = {node.name: why for node in nodes if (why := inside.without_image(node))}
+    asked = [node for node in nodes if node.name not in without]
     if not asked:
         raise Skip(inside.left_out(without))
     results = yield On(
@@ -91,7 +92,7 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
             for node in asked
         }
     )
-    shown: list[Shown] = [inside.untried(node, without[node.name]) for node in cluster.nodes if node.name in without]
+    shown: list[Shown] = [inside.untried(node, without[node.name]) for node in nodes if node.name in without]
     for node in asked:
         refused = inside.not_started(node, results[node.name]) or inside.silent(
             node, results[node.name], "package python"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from provision.checks.base import Finding, Shown
 from provision.checks.npu_link import hccn
-from provision.checks.support import Skip, ascend, compared, span
+from provision.checks.support import Skip, alone, ascend, compared, span
 from provision.facts.base import Fact
 from provision.inventory.model import Settings
 from provision.node import Cluster, Node
@@ -25,11 +25,11 @@ _REMEDY = "hccn_tool -i N -tls -s enable 0 on every device of the nodes at odds 
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return () if settings.serve.topology == "single" else (hccn(settings),)
+    return () if alone(settings) else (hccn(settings),)
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    if len(cluster.nodes) == 1 or cluster.settings.serve.topology == "single":
+    if len(cluster.nodes) == 1 or alone(cluster.settings):
         raise Skip("no ranks on several nodes")
     switches = {node.name: word for node in cluster.nodes if (word := _switch(node))}
     yield from compared("NPU network TLS", switches, _REMEDY, summary=_SUMMARY)

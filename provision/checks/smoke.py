@@ -76,13 +76,14 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 def run(args: Args, cluster: Cluster) -> TrialRun:
     made = serving.planned(cluster)
-    chosen = {process.node: process for process in made.plan.processes}
-    left_out = {node.name: why for node in cluster.nodes if (why := _left_out(node, chosen[node.name]))}
-    if len(left_out) == len(cluster.nodes):
+    chosen = {node.name: own for node in cluster.nodes if (own := serving.of_node(made.plan, node))}
+    nodes = [node for node in cluster.nodes if node.name in chosen]
+    left_out = {node.name: why for node in nodes if (why := _left_out(node, chosen[node.name]))}
+    if len(left_out) == len(nodes):
         raise Skip(inside.left_out(left_out))
-    tried = [node for node in cluster.nodes if node.name not in left_out]
+    tried = [node for node in nodes if node.name not in left_out]
     results = yield On({node.name: _container(args, made, node, chosen[node.name]) for node in tried})
-    found: list[Shown] = [inside.untried(node, left_out[node.name]) for node in cluster.nodes if node.name in left_out]
+    found: list[Shown] = [inside.untried(node, left_out[node.name]) for node in nodes if node.name in left_out]
     for node in tried:
         found += _judged(args, node, chosen[node.name], results[node.name])
     return found

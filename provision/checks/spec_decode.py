@@ -6,7 +6,7 @@ missing or wrong, or the release has a defect [domain 14.4]. Answers stay right,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pydantic import Field
 
@@ -39,20 +39,25 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(args: Args, cluster: Cluster) -> Iterable[Shown]:
-    head = serving.head(cluster)
-    if not any(word.partition("=")[0] == "--speculative-config" for word in head.process.argv):
+    return serving.per_server(cluster, lambda api: _judged(args, api))
+
+
+def _judged(args: Args, api: serving.Api) -> Iterator[Shown]:
+    if not any(word.partition("=")[0] == "--speculative-config" for word in api.process.argv):
         raise Skip("speculative decoding is not on")
-    drafted, accepted = _counts(head.answer("/metrics").text())
+    if api.process.role == "prefill":
+        raise Skip("a prefill server does not guess")
+    drafted, accepted = _counts(api.answer("/metrics").text())
     if drafted < args.drafted:
         raise Skip(f"{drafted:.0f} tokens were guessed so far, too few to judge")
     share = accepted / drafted
-    yield Measure("accepted guesses", round(share, 3), "of guessed tokens", head.node.name, f"{drafted:.0f} guessed")
+    yield Measure("accepted guesses", round(share, 3), "of guessed tokens", api.node.name, f"{drafted:.0f} guessed")
     if share <= args.accepted:
         yield Finding(
             f"of {drafted:.0f} tokens that speculative decoding guessed, {accepted:.0f} were accepted",
             "check that the weights have the draft layers (mtp) and that the method in speculative-config is the "
             "model's; or turn it off: speculative-config: null in qnext.serve.engine_args",
-            node=head.node.name,
+            node=api.node.name,
             expected=f"more than {args.accepted:.0%}" if args.accepted else "some",
             observed=f"{share:.1%}",
         )

@@ -82,6 +82,19 @@ def ascend(settings: Settings) -> bool:
     return settings.hardware != "cpu"
 
 
+def alone(settings: Settings) -> bool:
+    """Whether each server keeps to its node, so that NPUs of several nodes have nothing to say to each other."""
+    return settings.serve.topology in ("single", "replicas")
+
+
+def together(node: Node) -> str:
+    """The nodes for which this is the same have ranks of one group; a node's own name where servers keep to it."""
+    serve = node.settings.serve
+    if alone(node.settings):
+        return node.name
+    return (serve.group or serve.role or "") if serve.topology == "prefill-decode" else ""
+
+
 def docker(node: Node) -> DockerValue:
     """The daemon. Raises ``Skip`` where it can't be talked to: the check ``docker`` says so."""
     value = node.get(Docker())

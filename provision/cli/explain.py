@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from provision.checks.base import CheckSpec
+    from provision.serve.profiles import Profile
 
 KINDS = ("module", "check", "playbook", "profile")
 
@@ -76,7 +77,8 @@ class Explained:
 def command(words: tuple[str, ...], as_json: bool) -> None:
     """Explain one thing, all of a KIND (module, check, playbook, profile), or list everything.
 
-    A check is named by its code or its name; a code of the layout's rules (S01 to S20) has its own page.
+    A check is named by its code or its name; a code of the layout's rules (S01 to S20) has its own page. A model is
+    named by the path of its config.json or its folder on this machine.
 
     \b
     Examples:
@@ -85,7 +87,11 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
       qnext-provision explain check npu-free --json
       qnext-provision explain module image
       qnext-provision explain profile
+      qnext-provision explain model /data/weights/Qwen3-8B/config.json
     """
+    if words[:1] in (("model",), ("models",)):
+        _model(words[1:], as_json=as_json)
+        return
     kind, name = _asked(words)
     if name is None:
         _list([kind] if kind else list(KINDS), as_json=as_json)
@@ -99,6 +105,17 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
         print_json(as_data(explained(name)))
     else:
         print_json({"kind": kind, "name": name, "text": _text(kind, name)})
+
+
+def _model(words: Sequence[str], *, as_json: bool) -> None:
+    from provision.cli import explain_model
+
+    if len(words) != 1:
+        raise UsageError("explain model takes one path", hint="qnext-provision explain model FOLDER_OR_CONFIG_JSON")
+    if as_json:
+        print_json(explain_model.data(words[0]))
+    else:
+        click.echo(explain_model.page(words[0]))
 
 
 def _asked(words: Sequence[str]) -> tuple[str | None, str | None]:
@@ -366,4 +383,34 @@ def _profile(name: str) -> str:
     from provision.serve.profiles import load_profile
 
     profile = load_profile(name)
-    return f"{profile.title}\n\n{yaml.safe_dump(as_data(profile), sort_keys=False, allow_unicode=True)}"
+    said = yaml.safe_dump(as_data(profile), sort_keys=False, allow_unicode=True)
+    return "\n".join([profile.title, "", said.rstrip("\n"), *_judged(profile)])
+
+
+def _judged(profile: Profile) -> Iterator[str]:
+    """What follows from a profile by arithmetic: its smallest layouts, and which scenarios' sizes can be true."""
+    from provision.accel.protocol import accelerator
+    from provision.cli.explain_model import lines_of
+    from provision.serve.memory import minimum_layouts, weight_bytes
+    from provision.serve.profiles import legal_tensor_parallel
+    from provision.serve.scenarios import judged, longest_request, room_of
+
+    legal, weights = legal_tensor_parallel(profile.shape, profile), weight_bytes(profile, None)
+    share, tokens = room_of(profile, None, 1), longest_request(profile)
+    if weights:
+        yield from ("", f"smallest layouts with these settings and room for one request of {tokens} tokens:")
+        found = minimum_layouts(
+            weights, profile.shape, legal, utilization=share.budget, reserve=share.reserve, tokens=tokens
+        )
+        for minimum in found:
+            yield from (f"  {minimum.hardware:14}{line}" for line in lines_of(minimum))
+    if profile.scenarios:
+        yield from ("", "scenarios (serve.scenario: NAME):")
+    for name, scenario in profile.scenarios.items():
+        hardware = accelerator(profile.hardware[-1])
+        verdict = judged(profile, scenario, hardware.device_bytes, len(hardware.default_devices))
+        asks = verdict.asks
+        wants = f"TP {asks.tensor_parallel_size} and DP {asks.data_parallel_size}" if asks else "no layout on one node"
+        yield f"  {name}: {scenario.title}; {wants}"
+        if not verdict.valid:
+            yield f"    valid: false for the sizes that its source prints: {verdict.reason}"

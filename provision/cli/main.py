@@ -29,12 +29,17 @@ BUILT_IN = {
     ),
     "render": ("provision.cli.render", "Write the launch scripts, touching no node; each can be run by hand."),
     "lint": ("provision.cli.lint", "Check the inventory and the layout, touching no node."),
+    "import": ("provision.cli.import_", "Make an inventory of upstream's configurations, or of a working command."),
+    "advise": ("provision.cli.advise", "List the layouts that these nodes and this model could have, the best first."),
     "facts": ("provision.cli.facts", "Show what is observed on the nodes."),
     "parse": ("provision.cli.parse", "Run a parser of tool outputs on a saved file."),
     "explain": ("provision.cli.explain", "Explain a code, check, module, playbook or model profile from its source."),
     "schema": ("provision.cli.schema", "Print the JSON Schema of cluster.yaml."),
     "rehearse": ("provision.cli.rehearse", "Run a practice cluster on this machine, with faults on demand."),
 }
+
+ALIASES = {"plan-layout": "advise"}
+"""Other names of commands, which help doesn't list."""
 
 EPILOG = """\b
 Examples:
@@ -63,6 +68,7 @@ class Commands(click.Group):
         return sorted({*BUILT_IN, *playbooks(playbook_folders())})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name in BUILT_IN:
             module, _ = BUILT_IN[cmd_name]
             command: click.Command = importlib.import_module(module).command

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,7 @@ def _run(
     from provision.engine.run import RunOptions, execute
     from provision.events import Note
     from provision.render.output import sink
+    from provision.store.durations import usual
     from provision.store.run_directory import RunDirectory
     from provision.transport.pool import Pool
 
@@ -149,6 +151,7 @@ def _run(
         command=header.name,
         run=directory.run,
         directory=str(directory.path),
+        usual=partial(usual, directory.path.parent),
     )
     preview = replace(options, mode="plan", tags=(header.preview,), skip_tags=())
 
@@ -193,8 +196,10 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _refuse_part_of_a_whole(header: Header, inventory: Inventory, hosts: Sequence[Host], limit: str | None) -> None:
-    """A layout spans all hosts: launching a part of it would start another cluster than the inventory declares."""
-    if not header.whole or len(hosts) == len(inventory.hosts) or inventory.settings.serve.topology == "single":
+    """A layout spans all hosts: launching a part of it would start another cluster than the inventory declares. Only
+    replicas stand alone."""
+    alone = inventory.settings.serve.topology in ("single", "replicas")
+    if not header.whole or len(hosts) == len(inventory.hosts) or alone:
         return
     left_out = ", ".join(h.name for h in inventory.hosts if h not in hosts)
     raise UsageError(

@@ -16,9 +16,10 @@ from provision.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from provision.evaluate.status import ClusterStatus
+    from provision.evaluate.status import ClusterStatus, ProcessStatus
 
 _WIDEST = 10_000
+_COLUMNS = ("rank", "api", "state", "age", "health", "devices", "image")
 
 
 @click.command("status", short_help="Show every process of the cluster as it is: state, age, health, image, drift.")
@@ -37,7 +38,8 @@ def command(
 ) -> int:
     """Show every declared process and every container of this cluster, as observed now.
 
-    Exit status 0 when all nodes could be looked at, whatever they run; 4 when one could not be reached.
+    Exit status 0 when all nodes could be looked at, whatever they run; 1 when the cluster is degraded: some of its
+    groups serve and others don't; 4 when a node could not be reached.
 
     \b
     Examples:
@@ -50,11 +52,13 @@ def command(
     with looking(inventory_path, limit, forks, verbose) as look:
         if watch:
             _watch(look, watch)
-        elif as_json:
-            print_json(_data(look, _observe(look)))
+            return look.exit_code
+        found = _observe(look)
+        if as_json:
+            print_json(_data(look, found))
         else:
-            _print(look, _observe(look))
-        return look.exit_code
+            _print(look, found)
+        return look.exit_code or int(bool(found and found.degraded))
 
 
 def _observe(look: Look) -> ClusterStatus | None:
@@ -73,7 +77,13 @@ def _data(look: Look, found: ClusterStatus | None) -> object:
     data = as_data(found) if found else {"cluster": look.inventory.settings.cluster, "processes": []}
     assert isinstance(data, dict)
     unreachable = {name: {"reason": e.message, "hint": e.hint} for name, e in look.session.unreachable.items()}
-    return {**data, "up": bool(found and found.up and not unreachable), "unreachable": unreachable}
+    degraded = list(found.degraded) if found else []
+    return {
+        **data,
+        "degraded": degraded,
+        "up": bool(found and found.up and not unreachable),
+        "unreachable": unreachable,
+    }
 
 
 def _print(look: Look, found: ClusterStatus | None) -> None:
@@ -114,16 +124,20 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("node", "process", "state", "age", "health", "devices", "image"):
+    several = len(found.groups) > 1 or any(p.kind in ("router", "pool") for p in found.processes)
+    for column in ("node", *(("group", "role") if several else ()), "process", *_COLUMNS):
         table.add_column(column, no_wrap=not foldable, overflow="fold")
     table.add_column("drift", overflow="fold")
-    for p in found.processes:
+    for p in _by_group(found) if several else found.processes:
         state = p.state if p.exit_code is None else f"{p.state} ({p.exit_code})"
         good = p.state == "running" and not p.drift and p.health != "dead"
         style = "" if good else "yellow" if p.state == "running" else "red"
         row = (
             p.node,
+            *((p.group or "-", p.role or (p.kind if p.kind != "server" else "") or "-") if several else ()),
             p.process,
+            "-" if p.rank is None else str(p.rank),
+            str(p.api or "-"),
             state,
             age(p.age),
             p.health,
@@ -135,13 +149,27 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
     return table
 
 
+def _by_group(found: ClusterStatus) -> list[ProcessStatus]:
+    """The entry point first, then group by group, then what belongs to none."""
+    order = {name: n for n, name in enumerate(name for group in found.groups for name in group.processes)}
+    first, last = {"router": -2, "pool": -1}, len(order)
+    return sorted(found.processes, key=lambda p: first.get(p.kind, order.get(p.process, last) if p.kind else last))
+
+
 def _sentence(found: ClusterStatus) -> str:
     if found.problem:
         return f"not compared with the inventory: {found.problem}"
     running = sum(p.state == "running" for p in found.processes)
-    state = "up" if found.up else "not up as declared"
+    lost = ", ".join(_lost(found, name) for name in found.degraded)
+    state = "up" if found.up else f"degraded: without {lost}" if lost else "not up as declared"
     count = f"{running} of {len(found.processes)} processes run"
     return f"{found.cluster}: {state}; {count}; {found.served_name} at {found.endpoint}"
+
+
+def _lost(found: ClusterStatus, name: str) -> str:
+    """A group with those of its processes that don't serve, where it has others."""
+    missing = next((group.missing for group in found.groups if group.name == name), ())
+    return name if not missing or missing == (name,) else f"{name} ({', '.join(missing)})"
 
 
 def age(seconds: float | None) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli.nodes import looking
+from provision.cli.nodes import Look, looking
 from provision.cli.options import json_option, node_options, print_json
 from provision.errors import ProofFailed, UsageError
+
+if TYPE_CHECKING:
+    from provision.evaluate.verify import CaseResult
+    from provision.serve.plan import LaunchPlan, Process
 
 
 @click.command("verify", short_help="Ask the running cluster a set of questions and report which it answers rightly.")
 @node_options
 @click.option("--only", multiple=True, metavar="CASE", help="Only this case; may be repeated.")
 @click.option("--strict", is_flag=True, help="A warning fails too.")
+@click.option("--direct", is_flag=True, help="Ask each server past the router, one after the other.")
 @json_option
 def command(
     inventory_path: Path,
@@ -23,18 +30,21 @@ def command(
     verbose: int,
     only: tuple[str, ...],
     strict: bool,
+    direct: bool,
     as_json: bool,
 ) -> int:
     """Ask the running cluster: model id and length, a chat, streaming, determinism, sense, every engine, errors.
 
-    Exit status 1 where a case fails; a case that only warns does not.
+    Exit status 1 where a case fails; a case that only warns does not. Where a router stands before several servers it
+    is the router that is asked; with --direct each of its servers is, which tells whose answers are wrong.
 
     \b
-    Example:
+    Examples:
       qnext-provision verify -i cluster.yaml
+      qnext-provision verify -i cluster.yaml --direct --only seed-chat
     """
-    from provision.evaluate.verify import failed, verify
-    from provision.facts.kinds import as_data
+    from provision.evaluate import verify as cases
+    from provision.evaluate.prove import reaching
     from provision.serve import launch
 
     with looking(inventory_path, limit, forks, verbose) as look:
@@ -43,22 +53,52 @@ def command(
             return look.exit_code
         look.session.observe(lambda node: launch.facts(node.settings))
         planned = launch.partly_observed(look.inventory, look.session)
-        head = planned.plan.process(planned.plan.head)
-        node = next((n for n in look.session.nodes if n.name == head.node), None)
-        if node is None:
-            raise UsageError(f"--limit {limit} leaves out {head.node}, where the server answers")
-        http = node.http(head.api_port or node.settings.serve.port)
-        if http.get("/health", timeout=10.0).status == 0:
-            raise ProofFailed(
-                f"{planned.plan.endpoint} does not answer",
-                node=node.name,
-                hint=f"qnext-provision up -i {inventory_path}",
-            )
-        results = verify(http, planned.plan, token=planned.token, only=only)
+        plan = planned.plan
+        asked = _asked(look, cases.direct(plan) if direct else (plan.entry,), limit)
+        if not direct:  # the case engines asks them all
+            _asked(look, plan.servers, limit, every=True)
+        reach, results = reaching(look.session), {}
+        for process in asked:
+            if reach(process).get(process.health, timeout=10.0).status == 0:
+                raise _silent(plan, process, inventory_path)
+        for process in asked:
+            results[process.name] = cases.verify(reach, plan, server=process, token=planned.token, only=only)
     if as_json:
-        print_json({"endpoint": planned.plan.endpoint, "cases": [as_data(r) for r in results]})
+        print_json(_data(plan, results, direct=direct))
     else:
-        for result in results:
-            mark = "ok" if result.ok else result.level
-            click.echo(f"{mark:5} {result.name:24} {result.seconds:6.1f} s  {result.detail}")
-    return 1 if failed(results, strict=strict) else 0
+        for process in asked:
+            _print(process, results[process.name], named=direct)
+    return 1 if any(cases.failed(found, strict=strict) for found in results.values()) else 0
+
+
+def _asked(look: Look, processes: Sequence[Process], limit: str | None, *, every: bool = False) -> Sequence[Process]:
+    """Those on nodes that are looked at. Raises ``UsageError`` where that is none, or not ``every`` one."""
+    seen = {node.name for node in look.session.nodes}
+    found = [process for process in processes if process.node in seen]
+    lost = [process for process in processes if process.node not in seen]
+    if lost and (every or not found):
+        where = "the server" if len(processes) == 1 else lost[0].name
+        raise UsageError(f"--limit {limit} leaves out {lost[0].node}, where {where} answers")
+    return found
+
+
+def _silent(plan: LaunchPlan, process: Process, inventory_path: Path) -> ProofFailed:
+    what = plan.endpoint if process.name == plan.head else f"{process.name} (port {process.api_port})"
+    return ProofFailed(f"{what} does not answer", node=process.node, hint=f"qnext-provision up -i {inventory_path}")
+
+
+def _data(plan: LaunchPlan, results: Mapping[str, Sequence[CaseResult]], *, direct: bool) -> object:
+    from provision.facts.kinds import as_data
+
+    told = {name: [as_data(result) for result in found] for name, found in results.items()}
+    if direct:
+        return {"endpoint": plan.endpoint, "servers": told}
+    return {"endpoint": plan.endpoint, "cases": told[plan.head]}
+
+
+def _print(process: Process, results: Sequence[CaseResult], *, named: bool) -> None:
+    if named:
+        click.echo(f"{process.name} on {process.node}:")
+    for result in results:
+        mark = "ok" if result.ok else result.level
+        click.echo(f"{mark:5} {result.name:24} {result.seconds:6.1f} s  {result.detail}")

@@ -1,7 +1,8 @@
 """What to say when a launch failed: which process, where, how it ended, and the first cause from the logs of all ranks.
 
-The logs of every process on every node are read and kept before anything is cleaned up; the cause is searched in all of
-them, since the process that ended is often only the one that noticed.
+The logs of every process on every node are read and kept before anything is cleaned up; the cause is searched in those
+of all that work together, since the process that ended is often only the one that noticed. Independent servers' logs
+tell nothing of each other.
 """
 
 from __future__ import annotations
@@ -33,21 +34,20 @@ def ended(cluster: Cluster, process: Process, container: Container | None) -> La
     else:
         oom = ", killed for lack of memory" if container.oom_killed else ""
         how = f"{process.name} {container.state} with exit status {container.exit_code}{oom}"
-    return _told(LaunchFailed, how, process.node, gather(cluster), process.name)
+    return _told(LaunchFailed, how, process, _logs(cluster, process))
 
 
 def not_ready(cluster: Cluster, process: Process, reason: str) -> LaunchFailed:
     """The error for a process that runs and does not get ready."""
-    how = f"{process.name} is not ready: {reason}"
-    return _told(LaunchFailed, how, process.node, gather(cluster), process.name)
+    return _told(LaunchFailed, f"{process.name} is not ready: {reason}", process, _logs(cluster, process))
 
 
 def not_generating(cluster: Cluster, plan: LaunchPlan, error: ProofFailed) -> ProofFailed:
     """The error for a cluster that runs and does not generate."""
-    head = plan.process(plan.head)
-    how = f"{head.name} does not generate: {error.message}"
-    logs = gather(cluster)
-    told = _told(ProofFailed, how, head.node, logs, head.name)
+    asked = plan.process(error.process or plan.head)
+    how = f"{asked.name} does not generate: {error.message}" if not error.process else error.message
+    logs = _logs(cluster, asked)
+    told = _told(ProofFailed, how, asked, logs)
     if first_cause(logs) is None:
         told.hint, told.evidence = error.hint or told.hint, error.evidence or told.evidence
     return told
@@ -63,17 +63,34 @@ def explained(error: CommandFailed) -> CommandFailed:
 
 def gather(cluster: Cluster) -> list[ProcessLog]:
     """The logs of all processes of all nodes, each also kept in the run directory."""
-    return [log for logs in cluster.each(_logs_of).values() for log in logs]
+    restarts = len(cluster.restarts)
+    return [log for logs in cluster.each(lambda node: _logs_of(node, restarts)).values() for log in logs]
 
 
-def _logs_of(node: Node) -> list[ProcessLog]:
+def log_name(process: str, restarts: int) -> str:
+    """What a process's log is called in the run directory: ``head.log``, and ``head.2.log`` after the first restart of
+    a group."""
+    return f"{process}.{restarts + 1}.log" if restarts else f"{process}.log"
+
+
+def _logs(cluster: Cluster, process: Process) -> list[ProcessLog]:
+    """The logs in which the cause of a server's failure is: of those that live and die with it. What stands before the
+    servers fails by any of them."""
+    logs = gather(cluster)
+    if process.kind == "router":
+        return logs
+    together = launch.observed(cluster).plan.unit_of(process)
+    return [log for log in logs if log.process in together] or logs
+
+
+def _logs_of(node: Node, restarts: int) -> list[ProcessLog]:
     try:
         texts = launch.read_logs(node)
         value = node.get(Containers(node.settings.cluster))
     except ProvisionError as error:
         return [ProcessLog(node=node.name, process="", text=f"logs could not be read: {error}")]
     for name, text in texts.items():
-        node.keep(f"{name}.log", text)
+        node.keep(log_name(name, restarts), text)
     return [_log(node.name, name, text, value.process(name)) for name, text in texts.items()]
 
 
@@ -84,15 +101,17 @@ def _log(node: str, process: str, text: str, container: Container | None) -> Pro
     return ProcessLog(node, process, text, status, container.rank or 0, container.oom_killed)
 
 
-def _told(kind: type[E], how: str, node: str, logs: Sequence[ProcessLog], process: str) -> E:
+def _told(kind: type[E], how: str, process: Process, logs: Sequence[ProcessLog]) -> E:
     """The error: one sentence, the place of the first cause, its lines and its remedy."""
+    node, name = process.node, process.name
     cause = first_cause(sorted(logs, key=lambda log: log.rank))
     if cause is None:
-        return kind(how, node=node, evidence=_tail(logs, node, process), hint=_EVERYWHERE)
-    elsewhere = f" (first on {cause.node}, {cause.process})" if (cause.node, cause.process) != (node, process) else ""
+        return kind(how, node=node, process=name, evidence=_tail(logs, node, name), hint=_EVERYWHERE)
+    elsewhere = f" (first on {cause.node}, {cause.process})" if (cause.node, cause.process) != (node, name) else ""
     return kind(
         f"{how}; first cause: {cause.title}{elsewhere}",
         node=cause.node,
+        process=name,
         evidence=_evidence(cause, logs),
         hint=cause.remedy or _EVERYWHERE,
     )

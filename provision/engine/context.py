@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -11,6 +11,8 @@ from provision import clock
 from provision.emitter import Emitter
 from provision.errors import Interrupted
 from provision.events import Progressed
+from provision.inventory.model import Host
+from provision.node import Restart
 
 WATCH_EVERY = 15.0
 """Seconds of silence after which the operator is told what a run waits for."""
@@ -83,7 +85,9 @@ def some(nodes: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """``planning``: nothing may be performed. ``stop``: set to stop the run. ``forks``: nodes at a time."""
+    """``planning``: nothing may be performed. ``stop``: set to stop the run. ``forks``: nodes at a time. ``usual``:
+    what earlier starts took, by the digest of their launch. ``restarts``: groups that this run has started again. ``hosts``: all of
+    the inventory."""
 
     emitter: Emitter
     watch: Watch
@@ -91,6 +95,9 @@ class Context:
     diff: bool = False
     forks: int = 64
     stop: Event = field(default_factory=Event)
+    usual: Callable[[str], Mapping[str, float]] = lambda launch: {}
+    restarts: list[Restart] = field(default_factory=list)
+    hosts: Sequence[Host] = ()
 
     def check_stop(self) -> None:
         """Raise ``Interrupted`` where the operator has asked to stop."""

@@ -55,7 +55,8 @@ def ended(outcome: Outcome | None, changed: int, seconds: float, node: str) -> S
         error = refusal(refused, node)
         return StepResult("failed", error.message, changed, seconds, outcome, error)
     warned = any(finding.level == "warn" for finding in findings)
-    status: Status = "changed" if changed else "warned" if warned else "ok"
+    quiet: Status = "skipped" if outcome and outcome.skipped else "ok"
+    status: Status = "changed" if changed else "warned" if warned else quiet
     return StepResult(status, message, changed, seconds, outcome)
 
 

@@ -36,7 +36,8 @@ Mode = Literal["apply", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """``stop`` is set to end the run cleanly. ``command``, ``run`` and ``directory`` are only told (``RunStarted``)."""
+    """``stop`` is set to end the run cleanly. ``command``, ``run`` and ``directory`` are only told (``RunStarted``).
+    ``usual``: seconds that earlier starts took, by the digest of their launch."""
 
     mode: Mode = "apply"
     diff: bool = False
@@ -48,6 +49,7 @@ class RunOptions:
     command: str = ""
     run: str = ""
     directory: str = ""
+    usual: Callable[[str], Mapping[str, float]] = lambda launch: {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,14 @@ def execute(
     started = clock.monotonic()
     emitter.emit(_run_started(playbook, inventory, hosts, options))
     context = Context(
-        emitter, Watch(emitter), options.mode == "plan", options.diff, max(options.forks, 1), options.stop
+        emitter,
+        Watch(emitter),
+        options.mode == "plan",
+        options.diff,
+        max(options.forks, 1),
+        options.stop,
+        options.usual,
+        hosts=inventory.hosts,
     )
     state = State(playbook, inventory, context, {}, tags=options.tags, skip_tags=options.skip_tags)
     with _watching(context):
@@ -302,6 +311,6 @@ def session(
     stop: Event | None = None,
 ) -> Session:
     """Connect to ``hosts`` to look at them. Unreachable ones are collected, not raised."""
-    context = Context(emitter, Watch(emitter), forks=max(forks, 1), stop=stop or Event())
+    context = Context(emitter, Watch(emitter), forks=max(forks, 1), stop=stop or Event(), hosts=inventory.hosts)
     views, unreachable = connect(hosts, pool, context)
     return Session(list(views.values()), unreachable, context)

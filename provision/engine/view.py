@@ -7,7 +7,7 @@ action makes it unknown instead, because what is not performed cannot be looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
@@ -16,7 +16,7 @@ from provision.actions import JobProgress
 from provision.engine.context import Context
 from provision.engine.fanout import fan_out
 from provision.errors import DeadlineExceeded, FactError, Unknown
-from provision.events import CommandRan, Kept, Progressed
+from provision.events import CommandRan, Event, Kept, Progressed
 from provision.facts.base import Fact
 from provision.http_client import TunnelHttp
 from provision.inventory.model import Host, Settings
@@ -24,7 +24,7 @@ from provision.results import Result
 
 if TYPE_CHECKING:
     from provision.http import Http
-    from provision.node import Node
+    from provision.node import Node, Restart
     from provision.transport.base import Transport
 
 CommandKind = Literal["exec", "probe", "put", "get", "job"]
@@ -227,6 +227,11 @@ class ClusterView:
         return self._nodes
 
     @property
+    def hosts(self) -> Sequence[Host]:
+        """See ``Cluster.hosts``."""
+        return self._context.hosts
+
+    @property
     def settings(self) -> Settings:
         return self._nodes[0].settings
 
@@ -234,3 +239,23 @@ class ClusterView:
         """See ``Cluster.each``."""
         views: dict[str, Node] = {view.name: view for view in self._nodes}
         return fan_out(views, do, forks=self._context.forks, stop=self._context.stop)
+
+    def tell(self, event: Event) -> None:
+        """See ``Cluster.tell``."""
+        self._context.emitter.emit(event)
+
+    def pause(self, seconds: float) -> None:
+        """See ``Cluster.pause``."""
+        left = min((view.within(seconds) for view in self._nodes), default=seconds)
+        clock.sleep(left, self._context.stop)
+        self._context.watch.heard("")
+        self._context.check_stop()
+
+    def usual(self, launch: str) -> Mapping[str, float]:
+        """See ``Cluster.usual``."""
+        return self._context.usual(launch)
+
+    @property
+    def restarts(self) -> list[Restart]:
+        """See ``Cluster.restarts``."""
+        return self._context.restarts

@@ -7,7 +7,7 @@ one endpoint shows that every engine behind it has generated [domain 8.2].
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 GENERATED = "vllm:generation_tokens_total"
@@ -46,6 +46,13 @@ class EngineCounters:
                 return now > (then or 0.0)
         return False
 
+    def read_since(self, before: EngineCounters) -> bool:
+        """Whether it has read prompts since: by their tokens, else (another vLLM) by its finished requests."""
+        for now, then in ((self.prompted, before.prompted), (self.succeeded, before.succeeded)):
+            if now is not None:
+                return now > (then or 0.0)
+        return False
+
 
 def samples(page: str) -> Iterator[Sample]:
     """The samples of a page, in order. Comments and whatever is no sample are left out."""
@@ -69,6 +76,19 @@ def engine_counters(page: str) -> dict[str, EngineCounters]:
         engine: EngineCounters(*(counts.get(name) for name in (GENERATED, PROMPTED, SUCCEEDED, RUNNING)))
         for engine, counts in sums.items()
     }
+
+
+def by_rank(counters: Mapping[str, EngineCounters], ranks: Sequence[int]) -> dict[int, EngineCounters]:
+    """The counters of one server by the data-parallel ranks behind it.
+
+    A server of some of a group's ranks labels its engines by their ranks; one that numbers its own from 0 (older vLLM,
+    external ranks) has as many as ranks and none of their numbers.
+    """
+    known = {rank: counters[str(rank)] for rank in ranks if str(rank) in counters}
+    own = [counters.get(str(number)) for number in range(len(ranks))]
+    if len(known) < len(ranks) and len(counters) == len(ranks):
+        return {rank: found for rank, found in zip(ranks, own, strict=True) if found is not None}
+    return known
 
 
 def _labels(text: str) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,14 @@
-"""What is there now: every declared process and every container of ours, as observed, with its age and its drift."""
+"""What is there now: every declared process and every container of ours, as observed, with its age and its drift.
+
+Servers that work as one are a group: where one of them has ended, none of it serves, whatever the others say. So the
+groups tell what still serves, and the processes what each of them does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from provision.errors import ProvisionError
@@ -15,6 +20,7 @@ from provision.inventory.model import Inventory, Settings
 from provision.node import Cluster, Node
 from provision.serve import drift, launch
 from provision.serve.launch import Launch
+from provision.serve.plan import Group, Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,8 @@ class ProcessStatus:
 
     ``state``: docker's word, missing, or unknown where the node can't be reached. ``health``: generating is not asked
     here; "answers" is what /health says of an API process, "-" where none is served. ``age`` in seconds since its
-    start. ``drift``: how it differs from the inventory.
+    start. ``drift``: how it differs from the inventory. ``kind``: server, router or pool; empty for what is not
+    declared. ``rank``: its node rank, or the first data-parallel rank that it hosts. ``api``: its port.
     """
 
     node: str
@@ -36,23 +43,55 @@ class ProcessStatus:
     image_id: str = ""
     exit_code: int | None = None
     drift: tuple[str, ...] = ()
+    kind: str = ""
+    group: str = ""
+    role: str = ""
+    rank: int | None = None
+    api: int | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it runs, and answers where it has an API."""
+        return self.state == "running" and self.health in ("-", "answers")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """Servers that work as one: ``serviceable`` only where all of them run, and its APIs answer. ``missing`` are those
+    that don't; ``unseen``: how many of its processes are on nodes that are not looked at."""
+
+    name: str
+    role: str
+    processes: tuple[str, ...]
+    serviceable: bool
+    missing: tuple[str, ...] = ()
+    unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """``problem`` says why nothing could be compared with the inventory, where nothing could."""
+    """``problem`` says why nothing could be compared with the inventory, where nothing could. ``groups`` are those with
+    a process in sight."""
 
     cluster: str
     endpoint: str
     served_name: str
     processes: tuple[ProcessStatus, ...]
     problem: str = ""
+    groups: tuple[GroupStatus, ...] = ()
 
     @property
     def up(self) -> bool:
-        """Every process runs as declared, and the API answers."""
-        good = [p.state == "running" and not p.drift and p.health in ("-", "answers") for p in self.processes]
-        return bool(good) and all(good)
+        """Every process runs as declared, and every API answers."""
+        return bool(self.processes) and all(p.serves and not p.drift for p in self.processes)
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """Groups, or else routers and pools, that do not serve while a group does; empty where all do, or none."""
+        if not any(group.serviceable for group in self.groups):
+            return ()
+        groups = [group.name for group in self.groups if not group.serviceable]
+        return (*groups, *(p.process for p in self.processes if p.kind in ("router", "pool") and not p.serves))
 
 
 def facts(settings: Settings) -> list[Fact[object]]:
@@ -72,8 +111,19 @@ def status(cluster: Cluster, inventory: Inventory, unreachable: Collection[str] 
         return ClusterStatus(settings.cluster, "", "", tuple(found), problem=str(error))
     rows = cluster.each(lambda node: _of_node(node, planned))
     rows |= {name: _out_of_sight(name, planned) for name in unreachable}
-    in_order = [row for host in inventory.hosts for row in rows.get(host.name, ())]
-    return ClusterStatus(settings.cluster, planned.plan.endpoint, planned.plan.served_name, tuple(in_order))
+    plan, in_order = planned.plan, [row for host in inventory.hosts for row in rows.get(host.name, ())]
+    groups = tuple(seen for group in plan.groups if (seen := _group(group, in_order)))
+    return ClusterStatus(settings.cluster, plan.endpoint, plan.served_name, tuple(in_order), groups=groups)
+
+
+def _group(group: Group, rows: Sequence[ProcessStatus]) -> GroupStatus | None:
+    """None where none of its processes is on a node that is looked at."""
+    own = {row.process: row for row in rows if row.process in group.processes and row.kind}
+    if not own:
+        return None
+    missing = tuple(name for name, row in own.items() if not row.serves)
+    unseen = len(group.processes) - len(own)
+    return GroupStatus(group.name, group.role, group.processes, not missing, missing, unseen)
 
 
 def _containers(node: Node) -> Sequence[Container]:
@@ -81,21 +131,32 @@ def _containers(node: Node) -> Sequence[Container]:
 
 
 def _out_of_sight(node: str, planned: Launch) -> list[ProcessStatus]:
-    return [ProcessStatus(node, p.name, "unknown", devices=p.devices) for p in planned.plan.processes if p.node == node]
+    return [_declared(process, "unknown") for process in planned.plan.processes if process.node == node]
+
+
+def _declared(process: Process, state: str, drift: tuple[str, ...] = ()) -> ProcessStatus:
+    """One of which no container is seen."""
+    row = ProcessStatus(process.node, process.name, state, devices=process.devices, drift=drift)
+    return _placed(row, process)
+
+
+def _placed(row: ProcessStatus, process: Process) -> ProcessStatus:
+    rank = process.rank if process.kind == "server" else None
+    return replace(row, kind=process.kind, group=process.group, role=process.role, rank=rank, api=process.api_port)
 
 
 def _of_node(node: Node, planned: Launch) -> list[ProcessStatus]:
     declared = [p for p in planned.plan.processes if p.node == node.name]
     there = {c.process: c for c in _containers(node)}
+    health = _healths(node, [p for p in declared if p.name in there and there[p.name].running])
     rows = []
     for process in declared:
         container = there.pop(process.name, None)
         if container is None:
-            rows.append(
-                ProcessStatus(node.name, process.name, "missing", devices=process.devices, drift=("not started",))
-            )
+            rows.append(_declared(process, "missing", ("not started",)))
         else:
-            rows.append(_found(node, container, planned))
+            found = _found(node, container, planned)
+            rows.append(_placed(replace(found, health=health.get(process.name, "-")), process))
     return [*rows, *(_found(node, c, planned) for c in there.values())]
 
 
@@ -104,7 +165,6 @@ def _found(node: Node, container: Container, planned: Launch | None) -> ProcessS
         node=node.name,
         process=container.process,
         state=container.state,
-        health=_health(node, container, planned),
         age=_age(node, container),
         devices=container.devices,
         image=container.image,
@@ -114,11 +174,17 @@ def _found(node: Node, container: Container, planned: Launch | None) -> ProcessS
     )
 
 
-def _health(node: Node, container: Container, planned: Launch | None) -> str:
-    process = next((p for p in planned.plan.processes if p.name == container.process), None) if planned else None
-    if process is None or process.api_port is None or not container.running:
-        return "-"
-    readiness = probe_ready(node.http(process.api_port))
+def _healths(node: Node, running: Sequence[Process]) -> dict[str, str]:
+    """What the APIs of a node say, all asked at the same time: one that hangs takes ten seconds."""
+    asked = [process for process in running if process.api_port is not None]
+    if not asked:
+        return {}
+    with ThreadPoolExecutor(len(asked)) as pool:
+        return dict(zip([p.name for p in asked], pool.map(lambda p: _health(node, p), asked), strict=True))
+
+
+def _health(node: Node, process: Process) -> str:
+    readiness = probe_ready(node.http(process.api_port or 0), process)
     if readiness.healthy:
         return "answers"
     return "dead" if readiness.dead else "no answer yet"

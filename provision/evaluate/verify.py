@@ -18,9 +18,9 @@ import yaml
 from provision import clock
 from provision.errors import ProofFailed, UsageError
 from provision.evaluate import chat
-from provision.evaluate.prove import FIRST_TOKEN, prove, served_models
+from provision.evaluate.prove import FIRST_TOKEN, Reach, ServerProof, halves, prove, prove_server, served_models
 from provision.http import Http, error_message
-from provision.serve.plan import LaunchPlan
+from provision.serve.plan import LaunchPlan, Process
 
 CaseLevel = Literal["fail", "warn"]
 
@@ -60,9 +60,16 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    http: Http
+    """``server`` is who is asked, the entry point or one of several servers."""
+
+    reach: Reach
     plan: LaunchPlan
+    server: Process
     token: str
+
+    @property
+    def http(self) -> Http:
+        return self.reach(self.server)
 
 
 def cases(set_name: str = "functional") -> tuple[Case, ...]:
@@ -70,13 +77,26 @@ def cases(set_name: str = "functional") -> tuple[Case, ...]:
     return tuple(Case(**entry) for entry in yaml.safe_load((_CASES / f"{set_name}.yaml").read_text()))
 
 
-def verify(http: Http, plan: LaunchPlan, *, token: str = "", only: Sequence[str] = ()) -> tuple[CaseResult, ...]:
-    """Run the cases (those named in ``only``, else all) one after the other. A case that fails doesn't stop the rest.
+def verify(
+    reach: Reach, plan: LaunchPlan, *, server: Process | None = None, token: str = "", only: Sequence[str] = ()
+) -> tuple[CaseResult, ...]:
+    """Run the cases (those named in ``only``, else all) one after the other, against the entry point or, past it, one
+    ``server``. A case that fails doesn't stop the rest.
 
     Raises ``UsageError`` for an unknown name.
     """
-    target = _Target(http, plan, token)
+    target = _Target(reach, plan, server or plan.entry, token)
     return tuple(_judge(case, target) for case in _selected(only))
+
+
+def direct(plan: LaunchPlan) -> tuple[Process, ...]:
+    """The servers that can be asked past the entry point. Raises ``UsageError`` where none gives whole answers."""
+    if halves(plan):
+        raise UsageError(
+            f"the servers of {plan.topology} do a part of each answer, so they cannot be asked one by one",
+            hint="verify without --direct: its case engines asks until every server has done its part",
+        )
+    return plan.servers
 
 
 def failed(results: Sequence[CaseResult], *, strict: bool = False) -> bool:
@@ -117,9 +137,9 @@ def _models(case: Case, target: _Target) -> str:
     name = target.plan.served_name
     if name not in models:
         raise Wrong(answer.problem() or f"{name} is not among: {', '.join(models) or 'nothing'}")
-    wanted = _planned_length(target.plan)
-    if wanted and models[name] and models[name] != wanted:
-        raise Wrong(f"max_model_len is {models[name]}, planned {wanted}")
+    wanted = _planned_lengths(target)
+    if wanted and models[name] and models[name] not in wanted:
+        raise Wrong(f"max_model_len is {models[name]}, planned {' or '.join(map(str, sorted(wanted)))}")
     return f"{name}, max_model_len {models[name] or 'not told'}"
 
 
@@ -150,8 +170,11 @@ def _piece(data: str) -> str:
 
 def _unknown(case: Case, target: _Target) -> str:
     answer, _ = chat.ask(target.http, chat.payload(_UNKNOWN, case.prompt), timeout=_ANSWER, token=target.token)
-    if answer.status != 404:
-        raise Wrong(f"expected HTTP 404, got {answer.problem() or f'HTTP {answer.status}'}")
+    by_router = target.server.kind == "router"  # it may put an error of its own in place of its servers'
+    if not (answer.status >= 400 if by_router else answer.status == 404):
+        raise Wrong(
+            f"expected {'an error' if by_router else 'HTTP 404'}, got {answer.problem() or f'HTTP {answer.status}'}"
+        )
     return answer.problem()
 
 
@@ -165,13 +188,23 @@ def _repeat(case: Case, target: _Target) -> str:
 
 
 def _engines(case: Case, target: _Target) -> str:
+    plan, server = target.plan, target.server
     try:
-        proof = prove(target.http, target.plan, deadline=FIRST_TOKEN, token=target.token)
+        if server.name == plan.head:
+            shown = prove(target.reach, plan, deadline=FIRST_TOKEN, token=target.token).servers
+        else:
+            shown = (prove_server(target.reach, plan, server, deadline=FIRST_TOKEN, token=target.token),)
     except ProofFailed as failure:
         raise Wrong(failure.message) from failure
-    if not proof.engines:
-        return "one engine, and it generates"
-    return ", ".join(f"engine {engine}: {count} tokens" for engine, count in proof.engines.items())
+    return "; ".join(_server_shown(each, alone=len(shown) == 1) for each in shown)
+
+
+def _server_shown(shown: ServerProof, *, alone: bool) -> str:
+    engines = ", ".join(f"engine {engine}: {count} tokens" for engine, count in shown.engines.items())
+    if alone:
+        return engines or "one engine, and it generates"
+    read = f"{shown.prompted} prompt tokens" if shown.role == "prefill" else ""
+    return f"{shown.process} on {shown.node}: {read or engines or f'{shown.tokens} tokens'}"
 
 
 _KINDS: Mapping[str, Callable[[Case, _Target], str]] = {
@@ -211,10 +244,15 @@ def _payload(case: Case, target: _Target) -> dict[str, object]:
     return chat.payload(target.plan.served_name, case.prompt, **case.sampling)
 
 
-def _planned_length(plan: LaunchPlan) -> int:
-    argv = plan.process(plan.head).argv
-    value = next((argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--max-model-len"), "")
-    return int(value) if value.isdigit() else 0
+def _planned_lengths(target: _Target) -> set[int]:
+    """Of the server that is asked; of all, where a router hands on the answer of any."""
+    asked = target.plan.servers if target.server.kind == "router" else (target.server,)
+    found = {_option(process.argv, "--max-model-len") for process in asked}
+    return {int(value) for value in found} if all(value.isdigit() for value in found) else set()
+
+
+def _option(argv: Sequence[str], name: str) -> str:
+    return next((argv[i + 1] for i, word in enumerate(argv[:-1]) if word == name), "")
 
 
 def _short(text: str) -> str:

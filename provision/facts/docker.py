@@ -104,8 +104,9 @@ class Container:
 
     ``state``: created, running, paused, restarting, removing, exited, dead. Times are RFC 3339 as docker writes them,
     empty where it never happened. ``devices`` are the davinci numbers it maps. ``user`` is whom its program runs as,
-    empty for root. ``pod`` is ``namespace/name`` of a Kubernetes pod that it belongs to. ``process``, ``digest`` and
-    ``rank`` are our labels; empty (None) on containers that aren't ours.
+    empty for root. ``pod`` is ``namespace/name`` of a Kubernetes pod that it belongs to. ``process``, ``digest``,
+    ``rank``, ``group``, ``kind`` (router, pool; empty for a server) and ``headless`` are our labels; empty (None) on
+    containers that aren't ours.
     """
 
     id: str
@@ -129,6 +130,9 @@ class Container:
     process: str = ""
     digest: str = ""
     rank: int | None = None
+    group: str = ""
+    kind: str = ""
+    headless: bool = False
 
     @property
     def running(self) -> bool:
@@ -220,6 +224,9 @@ def _container(line: str) -> Container | None:
         process=labels.at("qnext.process").text,
         digest=labels.at("qnext.digest").text,
         rank=integer(labels.at("qnext.rank").text),
+        group=labels.at("qnext.group").text,
+        kind=labels.at("qnext.kind").text,
+        headless=labels.at("qnext.headless").text == "true",
     )
 
 

@@ -173,10 +173,10 @@ def standard_facts(settings: Settings) -> list[Fact[object]]:
     return [
         *(Os(), Cpu(), Memory(), Clock(), Identity(), Boot()),
         *(Machine(), Tuning(), Sysctl(), Limits(), Services(), Firewall(), TimeSync(), Proxy()),
-        Disk(("/", settings.model.path, settings.state_dir, "/tmp", "/var/log", "/var/lib/docker")),
+        Disk(("/", settings.model.folder, settings.state_dir, "/tmp", "/var/log", "/var/lib/docker")),
         *(Network(), Ports(), Docker(), Containers(settings.cluster), Image(settings.install.image)),
         *(_npu_facts(settings) if settings.hardware != "cpu" else ()),
-        *(ModelFolder(settings.model.path), Processes(), SharedMemory(), Listing(state)),
+        *(ModelFolder(settings.model.folder), Processes(), SharedMemory(), Listing(state)),
         Clusters(settings.state_dir, settings.cluster),
         *([PythonEnvironment(evaluate.venv, files=evaluate.datasets)] if evaluate.venv else ()),
     ]

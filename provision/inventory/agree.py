@@ -24,12 +24,31 @@ SHARED: tuple[tuple[str, ...], ...] = (
     *(("serve", name) for name in Serve.model_fields),
 )
 
+_BY_HOST = frozenset(
+    {
+        *("role", "group", "kv_transfer", "server_port"),
+        *("max_model_len", "gpu_memory_utilization", "engine_args", "argument_order", "env"),
+    }
+)
+"""Keys of ``serve`` in which hosts may differ: a rule (S07) judges what the ranks of one group must share."""
+
+_BY_GROUP = frozenset(
+    {
+        *("group_topology", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
+        *("expert_parallel", "master_port", "data_parallel_rpc_port", "ray_port"),
+    }
+)
+"""Keys of ``serve`` in which the groups of prefill-decode may differ."""
+
 
 def disagreements(hosts: Sequence[Host], qnext: Mapping[str, Node]) -> Iterator[ConfigError]:
     """An error for each setting that isn't the same on all hosts, at the place of the rarest value."""
     if len({id(host.settings) for host in hosts}) < 2:
         return
+    grouped = all(host.settings.serve.topology == "prefill-decode" for host in hosts)
     for path in SHARED:
+        if path[0] == "serve" and path[1] in (_BY_HOST | _BY_GROUP if grouped else _BY_HOST):
+            continue
         parties = _parties(hosts, path)
         if len(parties) > 1:
             yield _disagreement(path, parties, qnext)

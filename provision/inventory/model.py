@@ -19,7 +19,19 @@ from provision.secrets import Secret
 from provision.yamlio import Node
 
 Hardware = Literal["atlas-800-a2", "atlas-800-a3", "cpu"]
-Topology = Literal["single", "tensor-parallel", "data-parallel"]
+Topology = Literal[
+    "single",
+    "replicas",
+    "tensor-parallel",
+    "pipeline-parallel",
+    "data-parallel",
+    "hybrid-dp",
+    "external-dp",
+    "ray",
+    "prefill-decode",
+]
+GroupTopology = Literal["single", "tensor-parallel", "pipeline-parallel", "data-parallel", "external-dp"]
+RouterKind = Literal["auto", "vllm-router", "nginx", "built-in", "vllm-ascend", "none"]
 CheckLevel = Literal["fail", "warn", "info", "off"]
 Scalar = str | int | float | bool
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -62,14 +74,93 @@ class Install(Strict):
     )
     pull_timeout: Seconds = Field(3600.0, description="seconds a pull may take on one node")
     shm_size: str = Field("16g", pattern=r"^\d+[kmg]$", description="/dev/shm of each container")
+    privileged: bool = Field(
+        False,
+        description="run servers with --privileged: each sees all NPUs of the cluster on its node, and is given its "
+        "own by ASCEND_RT_VISIBLE_DEVICES; default: each container is given its own devices alone",
+    )
 
 
 class Model(Strict):
     """What is served."""
 
     profile: str | None = Field(None, description="name of a shipped model profile; adds its rules and settings")
-    path: str = Field(pattern=r"^/", description="folder of the weights, the same path on every node")
+    path: str = Field(
+        pattern=r"^/|^[A-Za-z0-9][\w.-]*/[\w.-]+$",
+        description="folder of the weights, the same path on every node; or the name of a repository (Qwen/Qwen3-8B), "
+        "whose weights lie in the hub's cache on every node",
+    )
     served_name: str | None = Field(None, description="name in the API; default: the profile's, else the folder's name")
+    hub: Literal["modelscope", "huggingface"] = Field(
+        "huggingface", description="whose cache holds the weights where path is the name of a repository"
+    )
+    cache: str = Field("/root/.cache", pattern=r"^/", description="folder on the nodes that holds the hubs' caches")
+
+    @property
+    def repository(self) -> bool:
+        """Whether ``path`` names a repository."""
+        return not self.path.startswith("/")
+
+    @property
+    def folder(self) -> str:
+        """Where the weights lie on a node. A repository lies where its hub's client puts it below ``cache``:
+        ModelScope's writes ``___`` for a dot [modelscope, file download], Hugging Face's keeps snapshots."""
+        if not self.repository:
+            return self.path
+        organisation, _, name = self.path.partition("/")
+        if self.hub == "modelscope":
+            return f"{self.cache}/modelscope/hub/models/{organisation}/{name.replace('.', '___')}"
+        return f"{self.cache}/huggingface/hub/models--{organisation}--{name}"
+
+
+class Router(Strict):
+    """The one entry point before several servers. It runs on the first node, or the one named."""
+
+    kind: RouterKind = Field(
+        "auto",
+        description="auto: vllm-router where the image has it, else nginx where it has that, else the built-in one; "
+        "for prefill-decode the proxy of vllm-ascend; none: clients ask the servers themselves",
+    )
+    image: str | None = Field(None, pattern=r"^\S+$", description="image that holds it; default: the servers'")
+    node: str | None = Field(None, description="host that runs it; default: the first")
+    policy: str | None = Field(None, description="how vllm-router spreads requests; default: round_robin")
+    script: str | None = Field(
+        None, pattern=r"^/", description="path of vllm-ascend's proxy inside the image; default: by connector"
+    )
+    args: dict[str, Scalar | list[Scalar] | None] = Field(
+        default_factory=dict, description="more arguments of the router by name"
+    )
+
+
+class KvTransfer(Strict):
+    """How the KV cache gets from prefill to decode. The sizes of both sides are computed."""
+
+    connector: str = Field("MooncakeConnectorV1", description="kv_connector: the same on both sides")
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="first port of this host's connectors, one more a device; default: clear of the ranges that "
+        "Mooncake and HCCL take",
+    )
+    engine_id: str | None = Field(None, description="engine_id; default: one of its own for each server")
+    fields: dict[str, object] = Field(
+        default_factory=dict, description="more fields of kv-transfer-config, as they stand"
+    )
+    extra: dict[str, object] = Field(
+        default_factory=dict, description="more fields of kv_connector_extra_config, beside prefill and decode"
+    )
+
+
+class KvPool(Strict):
+    """A shared pool of KV cache, whose master runs on the first node."""
+
+    kind: Literal["mooncake", "memcache"] = Field("mooncake", description="whose master is started")
+    master_port: Port = Field(50088, description="port of the pool's master")
+    metrics_port: Port = Field(50089, description="port of its metrics")
+    config: dict[str, object] = Field(
+        default_factory=dict, description="fields of the pool's configuration file over the computed ones"
+    )
 
 
 class Serve(Strict):
@@ -77,10 +168,27 @@ class Serve(Strict):
 
     topology: Topology = Field(
         "single",
-        description="single: one node; tensor-parallel: one engine over all nodes; data-parallel: engines on each node",
+        description="single: one node; replicas: independent servers behind a router; tensor-parallel, "
+        "pipeline-parallel, ray: one engine over all nodes; data-parallel: engines on each node, one API; hybrid-dp: "
+        "an API a node, external-dp: an API a rank, behind a router; prefill-decode: two groups behind a proxy",
+    )
+    role: Literal["prefill", "decode"] | None = Field(None, description="what this host does in prefill-decode")
+    group: Name | None = Field(
+        None, description="hosts of one engine group in prefill-decode have the same; default: the role"
+    )
+    group_topology: GroupTopology = Field("data-parallel", description="topology inside each group of prefill-decode")
+    replicas_per_node: int | None = Field(
+        None, ge=1, description="servers of each node in replicas; default: as many as its devices hold (cpu: one)"
     )
     host: str = Field("0.0.0.0", description="address the API listens on")
-    port: Port = Field(8000, description="port of the API on the head")
+    port: Port = Field(8000, description="port of the entry point: of the API on the head, or of the router")
+    server_port: Port = Field(
+        8100, description="port of the first server of each node where a router stands before them; the next has +1"
+    )
+    router: Router = Field(default_factory=Router, description="the entry point before several servers")
+    kv_transfer: KvTransfer = Field(default_factory=KvTransfer, description="prefill to decode")
+    kv_pool: KvPool | None = Field(None, description="a shared pool of KV cache for prefill-decode")
+    ray_port: Port = Field(6379, description="port of Ray's head (its GCS)")
     tensor_parallel_size: int = Field(1, ge=1, description="devices that share each layer of an engine")
     pipeline_parallel_size: int = Field(1, ge=1, description="groups of devices that share the layers of an engine")
     data_parallel_size: int = Field(1, ge=1, description="engines over all nodes; spread evenly")
@@ -89,6 +197,9 @@ class Serve(Strict):
     )
     master_port: Port = Field(29501, description="rendezvous port of tensor-parallel over nodes")
     data_parallel_rpc_port: Port = Field(13389, description="handshake port of the data-parallel head")
+    scenario: str | None = Field(
+        None, description="settings of the model's profile for a purpose, by name; your own lie over them"
+    )
     max_model_len: int | None = Field(None, ge=1, description="tokens, prompt and answer together")
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1, description="share of a device's memory")
     engine_args: dict[str, Scalar | dict[str, object] | list[object] | None] = Field(
@@ -99,6 +210,20 @@ class Serve(Strict):
     env: dict[EnvironmentName, Scalar] = Field(
         default_factory=dict, description="more environment of each server process"
     )
+    argument_order: tuple[str, ...] = Field(
+        (),
+        description="arguments of vllm serve in the order to write them, by name (its value is the computed one or "
+        "that of engine_args), or name=value as it stands; those not named follow",
+    )
+    as_given: bool = Field(
+        False,
+        description="run exactly what is given: nothing that profile or launcher would add; ranks, addresses and "
+        "devices are computed all the same",
+    )
+    on_failure: Literal["fail", "restart-group"] = Field(
+        "fail", description="what happens to a group of which a process has died while it is watched"
+    )
+    restart_budget: int = Field(2, ge=0, description="restarts of a group, with restart-group, before it fails")
     ready_timeout: Seconds = Field(3000.0, description="seconds until every rank must have generated")
     api_key: Secret | None = Field(None, description="key that clients must send; a secret reference")
 

@@ -28,6 +28,7 @@ PATTERN_WORDS = {
     r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$": "1 to 40 lower-case letters, digits and dashes, no dash at either end",
     r"^\d+[kmg]$": "a size such as 16g, 512m",
     r"^/": "an absolute path (beginning with /)",
+    r"^/|^[A-Za-z0-9][\w.-]*/[\w.-]+$": "an absolute path (beginning with /), or a repository (organisation/name)",
     r"^\S+$": "a text without spaces",
     r"^[^\s/]{1,15}$": "the name of a network interface, such as eth0",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a name of letters, digits and underscores",

@@ -38,7 +38,8 @@ class Outcome:
 
     ``findings`` are shown one by one; one of level fail fails the task, on the node it names. ``checks`` are the
     outcomes that they stem from, for tables and reports. ``summary`` and ``next``
-    go into the run's last words: result lines (endpoint, model) and commands to type.
+    go into the run's last words: result lines (endpoint, model) and commands to type. ``skipped``: there was nothing
+    that this could be done to, which is no news.
     """
 
     message: str = ""
@@ -47,6 +48,7 @@ class Outcome:
     summary: Mapping[str, str] = field(default_factory=dict)
     next: tuple[str, ...] = ()
     checks: tuple[CheckOutcome, ...] = ()
+    skipped: bool = False
 
 
 NodeRun = Generator[Action, ActionResult, Outcome | None]

@@ -1,4 +1,5 @@
-"""Put the launch script of every process on its node, and remove those of processes that are no longer declared.
+"""Put the launch script of every process on its node, with the files that it mounts, and remove those of processes that
+are no longer declared.
 
 All nodes are prepared before any rank starts: a late rank lets the early ones run into their timeouts.
 """
@@ -56,6 +57,8 @@ def _wanted(node: Node, planned: Launch) -> Iterable[tuple[str, Put]]:
     """This node's files by name."""
     for script in planned.scripts_of(node.name):
         yield _file(node, f"{script.process}.sh", script.text, 0o755)
+        for path, text in script.files.items():
+            yield _file(node, path.rpartition("/")[2], text, 0o644)
         if script.secrets_path:
             text = "".join(f"{name}={value}\n" for name, value in planned.secrets.items())
             yield _file(node, f"{script.process}.env", text, 0o600, secret=True)

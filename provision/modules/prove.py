@@ -1,4 +1,4 @@
-"""Prove that the cluster generates: tokens through the served name, from every engine.
+"""Prove that the cluster generates: tokens through the served name, from every engine of every server.
 
 ``/health`` and ``/v1/models`` answer 200 while generation is dead [vllm issue 53157], so only tokens count.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import Field
 
@@ -14,18 +14,21 @@ from provision import clock
 from provision.actions import JobProgress
 from provision.diagnose import autopsy
 from provision.errors import ProofFailed
-from provision.evaluate.prove import Proof, prove
+from provision.evaluate.prove import Proof, ServerProof, halves, place, prove, reaching
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.inventory.model import Settings
+from provision.modules import life
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.modules.ready import check_alive
 from provision.node import Cluster
 from provision.serve import launch
-from provision.serve.plan import LaunchPlan
+from provision.serve.plan import LaunchPlan, Process
 
 SCOPE = "cluster"
 
+SHOWN = 8
+"""Nodes of which the summary names the servers."""
 
 LOOK_EVERY = 5.0
 """Seconds between looks at the processes while tokens are awaited: a look costs an exec a node."""
@@ -42,22 +45,27 @@ def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
+    return (yield from life.guarded(cluster, lambda: _prove(args, cluster)))
+
+
+def _prove(args: Args, cluster: Cluster) -> ClusterRun:
     yield from ()
     planned = launch.observed(cluster)
     check_alive(cluster, planned.plan)
-    head = planned.plan.process(planned.plan.head)
-    node = next(n for n in cluster.nodes if n.name == head.node)
-    http = node.http(head.api_port or cluster.settings.serve.port)
     try:
         proof = prove(
-            http, planned.plan, deadline=args.timeout, token=planned.token, watch=_watch(cluster, planned.plan)
+            reaching(cluster),
+            planned.plan,
+            deadline=args.timeout,
+            token=planned.token,
+            watch=_watch(cluster, planned.plan),
         )
     except ProofFailed as error:
         raise autopsy.not_generating(cluster, planned.plan, error) from error
     return Outcome(
         f"{proof.tokens} tokens from {planned.plan.served_name}",
-        data={"text": proof.text, "tokens": proof.tokens},
-        summary=_summary(planned.plan, proof),
+        data={"text": proof.text, "tokens": proof.tokens, "servers": [_data(server) for server in proof.servers]},
+        summary=_summary(planned.plan, proof, cluster.settings),
         next=_next(planned.plan, cluster.settings),
     )
 
@@ -78,15 +86,70 @@ def _watch(cluster: Cluster, plan: LaunchPlan) -> Callable[[], None]:
     return watch
 
 
-def _summary(plan: LaunchPlan, proof: Proof) -> dict[str, str]:
-    ranks = ", ".join(f"{p.name} on {p.node}" for p in plan.processes)
-    engines = f" ({plan.engines} engines, all generating)" if plan.engines > 1 else ""
+def _data(server: ServerProof) -> dict[str, object]:
+    return {
+        "process": server.process,
+        "node": server.node,
+        "role": server.role,
+        "tokens": server.tokens,
+        "prompted": server.prompted,
+        "engines": dict(server.engines),
+    }
+
+
+def _summary(plan: LaunchPlan, proof: Proof, settings: Settings) -> dict[str, str]:
+    several = len(plan.servers) > 1
     return {
         "endpoint": plan.endpoint,
+        **({"router": _router(plan.entry, settings)} if plan.entry.kind == "router" else {}),
         "model": plan.served_name,
-        "ranks": f"{ranks}{engines}",
+        **({"servers": _by_node(plan)} if several else {"ranks": _ranks(plan)}),
+        **({"engines": f"{plan.engines}, {_all_work(plan)}"} if several else {}),
         "answer": " ".join(proof.text.split())[:160],
     }
+
+
+def _ranks(plan: LaunchPlan) -> str:
+    ranks = ", ".join(place(process) for process in plan.processes)
+    return ranks + (f" ({plan.engines} engines, all generating)" if plan.engines > 1 else "")
+
+
+def _all_work(plan: LaunchPlan) -> str:
+    return "all at work: prompts read, tokens generated" if halves(plan) else "all generating"
+
+
+def _by_node(plan: LaunchPlan) -> str:
+    """``4 on 2 nodes: replica0-1 on atlas-1; replica2-3 on atlas-2``: nodes beyond the first few are counted."""
+    names: dict[str, list[str]] = {}
+    for process in plan.processes:
+        if process.kind == "server":
+            names.setdefault(process.node, []).append(process.name)
+    told = [f"{_together(own)} on {node}" for node, own in names.items()]
+    more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    count = f"{sum(map(len, names.values()))} on {len(names)} node{'s' * (len(names) > 1)}"
+    return f"{count}: {'; '.join(told[:SHOWN])}{more}"
+
+
+def _together(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}"
+
+
+def _router(router: Process, settings: Settings) -> str:
+    """Where it is and of which kind; that is left out where the container chooses among those that it has."""
+    words = {word.rpartition("/")[2] for word in router.argv}
+    kind = next((kind for word, kind in _ROUTERS.items() if word in words), "")
+    declared = settings.serve.router.kind
+    known = kind or ("" if declared == "auto" else declared)
+    return f"{known}, {place(router)}" if known else place(router)
+
+
+_ROUTERS = {
+    "vllm-router": "vllm-router",
+    "nginx": "nginx",
+    "load_balance_proxy_server_example.py": "proxy of vllm-ascend",
+    "load_balance_proxy_layerwise_server_example.py": "layerwise proxy of vllm-ascend",
+    "router.py": "built-in router",
+}
 
 
 def _next(plan: LaunchPlan, settings: Settings) -> tuple[str, ...]:

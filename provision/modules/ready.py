@@ -1,38 +1,40 @@
-"""Wait until the head answers, watching every process on every node meanwhile.
+"""Wait until every server answers, watching every process on every node meanwhile.
 
-A process that ends fails the launch within seconds with its exit status, its last lines and the first cause; a wait
-that runs out says what each process was doing. ``/health`` alone is no proof: ``prove`` follows.
+A process that ends fails the launch within seconds with its exit status, its last lines and the first cause, or has its
+group started again where ``serve.on_failure`` says so; a wait that runs out says what each process was doing. How far
+each is, is read from its log and shown, with what is usual for it. A server's health alone is no proof: ``prove``
+follows.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pydantic import Field
 
-from provision import clock
-from provision.actions import JobProgress
-from provision.diagnose import autopsy
-from provision.evaluate.prove import Readiness, probe_ready
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
-from provision.facts.logs import LogTails
 from provision.inventory.model import Settings
+from provision.modules import life, readiness
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
-from provision.node import Cluster, Node
+from provision.modules.readiness import check_alive
+from provision.modules.start import Part, names_of
+from provision.node import Cluster
 from provision.serve import launch
+from provision.serve.launch import Launch
 from provision.serve.plan import LaunchPlan, Process
 
+__all__ = ["Args", "check_alive", "facts", "run"]
+
 SCOPE = "cluster"
-LOOK_EVERY = 2.0
-"""Seconds between looks, at most: an ended process is known within 5 s. The first looks follow each other faster."""
+LOOK_EVERY = readiness.LOOK_EVERY
 
 
 class Args(ModuleArgs):
-    """How patiently."""
+    """Whom to wait for, and how patiently."""
 
-    timeout: float = Field(3000.0, gt=0, description="seconds until the head must answer")
+    part: Part = Field("all", description="servers: every API but the router's; front: the entry point")
+    timeout: float = Field(3000.0, gt=0, description="seconds until all must answer")
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
@@ -40,71 +42,25 @@ def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
+    planned = launch.observed(cluster)
+    wanted = _wanted(planned.plan, args.part)
+    if not wanted:
+        return Outcome("nothing stands before the servers", skipped=True)
+    return (yield from life.guarded(cluster, lambda: _wait(args, cluster, planned, wanted)))
+
+
+def _wanted(plan: LaunchPlan, part: Part) -> list[Process]:
+    """The processes of a part that have an API."""
+    return [p for p in map(plan.process, names_of(plan, part)) if p.api_port is not None and p.kind != "pool"]
+
+
+def _wait(args: Args, cluster: Cluster, planned: Launch, wanted: list[Process]) -> ClusterRun:
     yield from ()
-    plan = launch.observed(cluster).plan
-    began = clock.monotonic()
-    while True:
-        check_alive(cluster, plan)
-        readiness = look(cluster, plan)
-        waited = clock.monotonic() - began
-        if readiness.healthy:
-            return Outcome(f"{plan.endpoint} answers" + (f" after {waited:.0f} s" if waited > LOOK_EVERY else ""))
-        if readiness.dead or readiness.blocked or waited > args.timeout:
-            reason = f"{readiness.blocked or readiness.problem}, {waited:.0f} s after it was started"
-            raise autopsy.not_ready(cluster, plan.process(plan.head), reason)
-        clock.sleep(min(LOOK_EVERY, 0.4 + waited / 2))
-        cluster.each(_observe)
-
-
-def look(cluster: Cluster, plan: LaunchPlan) -> Readiness:
-    """What the head's server says now."""
-    head = plan.process(plan.head)
-    node = next(n for n in cluster.nodes if n.name == head.node)
-    return probe_ready(node.http(head.api_port or cluster.settings.serve.port))
-
-
-def check_alive(cluster: Cluster, plan: LaunchPlan) -> None:
-    """Raise ``LaunchFailed`` where a process of the plan does not run."""
-    for node in cluster.nodes:
-        value = node.get(Containers(node.settings.cluster))
-        for process in _of(plan.processes, node):
-            container = value.process(process.name)
-            if container is None or not container.running:
-                raise autopsy.ended(cluster, process, container)
-
-
-def _observe(node: Node) -> None:
-    tails = LogTails(node.settings.cluster)
-    node.observe([Containers(node.settings.cluster), tails])
-    phases = [f"{name}: {phase(text)}" for name, text in node.get(tails).tails.items()]
-    node.progress(JobProgress(None, "; ".join(phases)))
-
-
-def _of(processes: Sequence[Process], node: Node) -> Iterable[Process]:
-    return (p for p in processes if p.node == node.name)
-
-
-_PHASES = (
-    (re.compile(r"Application startup complete"), "up"),
-    (re.compile(r"Capturing.*?(\d+%)"), "capturing graphs {}"),
-    (re.compile(r"Capturing"), "capturing graphs"),
-    (
-        re.compile(r"GPU KV cache size|Available KV cache memory|# CPU blocks|Maximum concurrency"),
-        "sizing the KV cache",
-    ),
-    (re.compile(r"Loading weights took|Model loading took"), "weights loaded"),
-    (re.compile(r"Loading safetensors checkpoint shards:\s*(\d+%)"), "loading weights {}"),
-    (re.compile(r"Starting to load model"), "loading weights"),
-    (re.compile(r"Launching \d+ data parallel engine"), "joining the head"),
-    (re.compile(r"vLLM API server version"), "starting"),
-)
-"""Log lines in the order of a start, last phase first [domain.md section 8.1]."""
-
-
-def phase(log: str) -> str:
-    """How far a server has come, from the end of its log."""
-    for line in reversed(log.splitlines()):
-        for pattern, text in _PHASES:
-            if found := pattern.search(line):
-                return text.format(*found.groups())
-    return "starting"
+    plan = planned.plan
+    alive = names_of(plan, "servers") if args.part == "servers" else [p.name for p in plan.processes]
+    seconds = readiness.await_ready(cluster, planned, wanted, alive, args.timeout)
+    after = f" after {seconds:.0f} s" if seconds > LOOK_EVERY else ""
+    if len(wanted) == 1:
+        entry = wanted[0].name == plan.head
+        return Outcome(f"{plan.endpoint if entry else wanted[0].name} answers{after}")
+    return Outcome(f"{len(wanted)} servers answer{after}")

@@ -1,91 +1,115 @@
-"""Stop and remove this cluster's containers: the head first, then the headless ranks [domain.md section 11].
+"""Stop and remove this cluster's containers: routers, then what has an API, then headless ranks [domain.md section 11].
 
-``only: differing`` stops nothing where every process runs as declared, and else all of them: ranks of a group cannot be
-replaced one by one, since the others never recover from a lost peer [vllm issue 32136].
+``only: differing`` stops the groups of which a process differs from its declaration or is dead: ranks of a group cannot
+be replaced one by one, since the others never recover from a lost peer [vllm issue 32136]. Groups that know nothing of
+each other serve on. ``groups`` names those that are stopped as they are, and with them those that are dead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from provision.actions import On, Run
+from provision.errors import UsageError
 from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers
 from provision.inventory.model import Settings
+from provision.modules import life, readiness, stopping
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
-from provision.modules.ready import look
-from provision.node import Cluster, Node
-from provision.serve import launch
-from provision.serve.drift import differences
-from provision.shell import quote
+from provision.node import Cluster
+from provision.registry import did_you_mean
+from provision.serve import drift, launch
+from provision.serve.plan import LaunchPlan
 
 SCOPE = "cluster"
-AFTER_LAST = 30.0
-"""Seconds that docker may take over the grace to remove a container."""
+SHOWN = 6
+"""Reasons that the outcome names."""
 
 
 class Args(ModuleArgs):
     """Which processes, and how patiently."""
 
-    only: Literal["all", "differing"] = Field("all", description="differing: nothing where all run as declared")
-    grace: int = Field(60, ge=0, description="seconds a server may take to end by itself before it is killed")
+    only: Literal["all", "differing"] = Field("all", description="differing: groups that do not all run as declared")
+    groups: list[str] = Field([], description="these groups, however they run, and those that are dead")
+    grace: int = Field(stopping.GRACE, ge=0, description="seconds a server may take to end before it is killed")
     restart: bool = Field(False, description="stop them even where they run as declared")
+
+    @property
+    def everything(self) -> bool:
+        """Whether all containers go, whatever the plan says."""
+        return (self.only == "all" or self.restart) and not self.groups
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    if args.only == "all":
+    if args.everything:
         return [Containers(settings.cluster)]
     return [*launch.facts(settings), *launch.compared(settings)]
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
-    containers = {node.name: node.get(Containers(node.settings.cluster)).containers for node in cluster.nodes}
-    count = sum(len(c) for c in containers.values())
-    if count == 0:
-        return Outcome("no process of this cluster is there")
-    reasons: tuple[str, ...] = ()
-    if args.only == "differing" and not args.restart:
-        reasons = differences(cluster) or _dead(cluster)
+    reasons: Mapping[str, str] = {}
+    if not args.everything:
+        plan = launch.observed(cluster).plan
+        reasons = _named(plan, args.groups) | (_dead(cluster, plan) if args.groups else _differing(cluster, plan))
         if not reasons:
             return Outcome("every process runs as declared")
-    cluster.each(_keep_logs)
-    for wave in _waves(cluster, containers):
-        yield On({name: _stop(names, args.grace) for name, names in wave.items()})
-    return Outcome(f"{count} over all nodes stopped" + (f": {'; '.join(reasons)}" if reasons else ""))
+    count = yield from stopping.stop(cluster, lambda c: args.everything or _goes(c, reasons), args.grace)
+    if not count:
+        return Outcome("no process of this cluster is there")
+    told = list(dict.fromkeys(reason for reason in reasons.values() if reason))
+    return Outcome(f"{count} over all nodes stopped" + (f": {_some(told)}" if told else ""))
 
 
-def _dead(cluster: Cluster) -> tuple[str, ...]:
-    """A server that says that its engine has died never recovers; one that doesn't answer yet may still be loading."""
-    readiness = look(cluster, launch.observed(cluster).plan)
-    return (f"the server is dead: {readiness.problem}",) if readiness.dead else ()
+def _goes(container: Container, reasons: Mapping[str, str]) -> bool:
+    return container.process in reasons
 
 
-def _waves(cluster: Cluster, containers: dict[str, tuple[Container, ...]]) -> Iterable[dict[str, list[str]]]:
-    """Container names by node: first what serves an API (rank 0), then the rest."""
-    for first in (True, False):
-        wave = {
-            node.name: [c.name for c in containers[node.name] if (c.rank in (0, None)) == first]
-            for node in cluster.nodes
-        }
-        if any(wave.values()):
-            yield {name: names for name, names in wave.items() if names}
+def _some(reasons: list[str]) -> str:
+    more = len(reasons) - SHOWN
+    return "; ".join(reasons[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _stop(names: list[str], grace: int) -> Run:
-    words = " ".join(quote(name) for name in names)
-    return Run(
-        label=f"stop {', '.join(names)}",
-        script=f"docker stop -t {grace} {words} || :\ndocker rm -f {words}\n",
-        deadline=grace + AFTER_LAST,
-        hint="docker ps -a on the node shows what is left",
-        affects=frozenset({"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets"}),
-    )
+# ---- who goes, and why: the reason by process name, empty for one that goes with another
 
 
-def _keep_logs(node: Node) -> None:
-    """Docker drops a container's log with the container: keep the end of it."""
-    for name, text in launch.read_logs(node).items():
-        node.keep(f"{name}.log", text)
+def _named(plan: LaunchPlan, groups: list[str]) -> dict[str, str]:
+    """Raises ``UsageError`` for a group that there isn't."""
+    known = life.names_of_groups(plan)
+    for name in groups:
+        if name not in known and all(name != process.name for process in plan.processes):
+            near = did_you_mean(name, known)
+            hint = near if near.startswith("known") else f"{near} Groups are: {', '.join(known)}"
+            raise UsageError(f"cluster {plan.cluster} has no group {name!r}", hint=hint)
+    return {name: "" for unit in life.units_named(plan, groups) for name in unit}
+
+
+def _differing(cluster: Cluster, plan: LaunchPlan) -> dict[str, str]:
+    """All that differ or are dead, with those that cannot go on without them."""
+    found = drift.by_process(cluster)
+    return _together(plan, {name: "; ".join(reasons) for name, reasons in found.items()} | _say_dead(cluster, plan))
+
+
+def _dead(cluster: Cluster, plan: LaunchPlan) -> dict[str, str]:
+    """All that do not run or whose engine is dead, with those that cannot go on without them."""
+    ended: dict[str, str] = {}
+    for node in cluster.nodes:
+        value = node.get(Containers(node.settings.cluster))
+        for process in plan.processes:
+            if process.node == node.name and not ((found := value.process(process.name)) and found.running):
+                ended[process.name] = f"{process.name} on {node.name} {'has ended' if found else 'is missing'}"
+    return _together(plan, ended | _say_dead(cluster, plan))
+
+
+def _say_dead(cluster: Cluster, plan: LaunchPlan) -> dict[str, str]:
+    """Servers that say that their engine has died: they never recover. One that doesn't answer may still be loading."""
+    there = {c.process for node in cluster.nodes for c in stopping.containers(node) if c.running}
+    said = readiness.look(cluster, [server for server in plan.servers if server.name in there])
+    return {name: f"{name} is dead: {answer.problem}" for name, answer in said.items() if answer.dead}
+
+
+def _together(plan: LaunchPlan, reasons: Mapping[str, str]) -> dict[str, str]:
+    """The processes with a reason, and all that live and die with one of them."""
+    units = [unit for unit in plan.units if set(unit) & set(reasons)]
+    return {name: "" for unit in units for name in unit} | dict(reasons)

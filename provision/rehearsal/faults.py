@@ -178,17 +178,27 @@ FAULTS = (
     Fault("ssh/forwarding", "refused", "sshd forwards no connections", "refused"),
     Fault("sudo/<user>", "nopasswd, password, denied", "what sudo lets this user do", "nopasswd|password|denied"),
     Fault("sudo/missing", "1", "there is no sudo", _YES),
+    Fault("image/program/<name>", "present or missing", "images that serve have the command or lack it: vllm-router "
+          "(usually missing), ray (usually present)", "present|missing"),
     # servers
     Fault("vllm/start_seconds", "seconds", "a server takes so long to load", _NUMBER),
     Fault("vllm/handshake_seconds", "seconds", "a worker waits so long for the head", _NUMBER),
     Fault("vllm/die_at_start", "SECONDS [EXIT [TEXT]]", "a server ends while it loads, with a traceback",
           rf"{_NUMBER}( .*)?"),
+    Fault("vllm/die_after_start", "SECONDS [EXIT]", "a server of the node (head, replica, prefill) dies so long after "
+          "it began to serve, without a word", rf"{_NUMBER}( \d+)?"),
+    Fault("vllm/late_seconds", "seconds", "every server of the node begins so much later", _NUMBER),
+    Fault("vllm/wrong_rank", "number", "servers that are told a rank (data-parallel or node rank) announce this one",
+          r"\d+"),
+    Fault("vllm/wrong_address", "ADDRESS", "servers look for the head at this address", _ADDRESS),
     Fault("vllm/die_at_first_token", "1", "health stays 200, every completion is a 500 EngineDeadError", _YES),
     Fault("vllm/health", "status", "/health answers with this status", r"\d{3}"),
     Fault("vllm/missing_engine", "number", "/metrics lacks this engine", r"\d+"),
     Fault("vllm/silent_engine", "number", "requests to this engine never end", r"\d+"),
     Fault("vllm/tokens_per_second", "number", "speed of one request", _NUMBER),
     Fault("log/error", "1 or text", "servers write this error (HCCL EI0006) into their logs, running ones at once"),
+    Fault("ray/resource", "GPU or none", "Ray registers the node's dies under this name, or not at all", r"GPU|none"),
+    Fault("ray/connect_seconds", "seconds", "ray start looks so long for its head (5 is usual)", _NUMBER),
     Fault("spec_decode/none", "1", "no guess of speculative decoding is ever right", _YES),
 )  # fmt: skip
 

@@ -31,8 +31,18 @@ _INSIDE = {
     "python3": "inside",
     "torchrun": "inside",
     "vllm": "vllm.cli",
+    "mooncake_master": "pool",
     "npu-smi": "npu_smi",
 }
+_EXTRAS = {
+    "shell/bash": "inside",
+    "shell/sh": "inside",
+    "ray/ray": "ray.cli",
+    "vllm-router/vllm-router": "proxies.router",
+    "nginx/nginx": "proxies.nginx",
+}
+"""Commands of some images: folder and name."""
+
 _USERS = ("operator", "sudoer", "deploy")
 
 _FOLDERS = ["tmp", "opt", "mnt", "root/.cache", "dev/shm", "run/chrony", "var/lib/docker", "var/log", "var/tmp"]
@@ -88,11 +98,15 @@ def _write_commands(node: Node) -> None:
         _launcher(node, folder, name, module)
     for name, module in _INSIDE.items():
         _launcher(node, node.inside, name, module)
+    for path, module in _EXTRAS.items():
+        group, name = path.split("/")
+        os.makedirs(f"{node.extras}/{group}", exist_ok=True)
+        _launcher(node, f"{node.extras}/{group}", name, module)
     _launcher(node, node.folder, "shim", "docker.shim")
     _launcher(node, node.folder, "rewriting-sh", "shell")
     system.write_scripts(node, folder, arch=arch(node.hardware), cpus=host.cpus_of(node))
     system.link_real(node, folder)
-    for name in ("uname", "hostname", "nproc"):
+    for name in ("uname", "hostname", "nproc", "date"):
         os.symlink(f"{folder}/{name}", f"{node.inside}/{name}")
     wrapper = WRAPPER.format(root=node.root, mapped=MAPPED, rewriting=f"'{node.folder}/rewriting-sh'")
     for name in ("sh", "bash", "dash"):

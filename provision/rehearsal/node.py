@@ -6,6 +6,7 @@
         node          what the node is
         root/         its file system; root/usr/bin are all the commands that it has
         inside/       the commands that processes in containers have, beside the machine's own
+        extras/       those that only some images have, a folder each
         state/        hardware and faults, one file a key (state.py)
         docker/       images and containers
     <cluster folder>/programs/   the machine's own programs that containers have
@@ -98,9 +99,8 @@ class Node:
         return os.path.join(self.cluster_folder, "programs")
 
     @property
-    def path_inside(self) -> str:
-        """PATH of a process in a container."""
-        return f"{self.inside}:{self.programs}"
+    def extras(self) -> str:
+        return os.path.join(self.folder, "extras")
 
     @property
     def docker(self) -> str:

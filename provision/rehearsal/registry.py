@@ -12,6 +12,8 @@ _REPOSITORIES = (
 _RELEASES = ("v0.13.0", "v0.16.0rc1", "v0.18.0", "v0.23.0")
 _SUFFIXES = {"": "ascend910b1", "-a3": "ascend910_9391", "-openeuler": "ascend910b1", "-a3-openeuler": "ascend910_9391"}
 _CPU = ("quay.io/rehearsal/vllm-cpu", "v0.18.0")
+_NGINX = ("nginx", "docker.io/library/nginx", "docker.m.daocloud.io/library/nginx")
+_NGINX_TAGS = ("1.27", "1.28", "alpine", "latest")
 _LAYERS = 8
 
 
@@ -23,7 +25,14 @@ def shipped_images() -> list[dict[str, object]]:
         for release in _RELEASES
         for suffix, soc in _SUFFIXES.items()
     ]
-    return [*found, _image(*_CPU, "", "amd64")]
+    return [*found, _image(*_CPU, "", "amd64"), *_nginx()]
+
+
+def _nginx() -> list[dict[str, object]]:
+    """The web server, with a name by which docker finds its hub, and two that are written in full."""
+    made = [_image(repository, tag, "", "arm64") for repository in _NGINX for tag in _NGINX_TAGS]
+    environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    return [{**image, "size": 192_000_000, "env": environment} for image in made]
 
 
 def _image(repository: str, tag: str, soc: str, arch: str) -> dict[str, object]:

@@ -21,7 +21,7 @@ MAPPED_PROC = "meminfo|loadavg|cpuinfo|version|stat|cmdline|net|mounts|driver|ud
 containers only, and that control groups are those of the node (they name the container)."""
 
 MAPPED_TOPS = (
-    "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|root|run|sbin|share|srv|sys|tmp|var|weights"
+    "bin|boot|cache|data|data1|data2|etc|home|media|mnt|models|nfs|opt|qnext|root|run|sbin|share|srv|sys|tmp|var|weights"
     "|workspace"
 )
 """Folders of the root that are the node's own."""

@@ -17,11 +17,14 @@ from provision.events import (
     CommandRan,
     Event,
     Found,
+    GroupRestarted,
     NodeConnected,
     NodeUnreachable,
     Note,
+    PhaseReached,
     PlayEnded,
     PlayStarted,
+    ProcessChanged,
     Progressed,
     RunEnded,
     RunStarted,
@@ -128,6 +131,24 @@ class Story:
     @_on.register
     def _(self, event: Note) -> Iterator[Line]:
         yield Line("warned" if event.level == "warn" else "note", f"{'note':<{COLUMN}}{event.text}")
+
+    @_on.register
+    def _(self, event: GroupRestarted) -> Iterator[Line]:
+        members = f" ({', '.join(event.processes)})" if (event.group,) != event.processes else ""
+        text = f"{event.group}{members}, {event.number} of {event.budget}: {one_line(event.cause)}"
+        yield Line("warned", f"{'restart':<{COLUMN}}{text}")
+
+    @_on.register
+    def _(self, event: ProcessChanged) -> Iterator[Line]:
+        good = event.state in ("runs", "answers")
+        before = f" (before: {event.before})" if event.before else ""
+        text = f"{event.process} on {event.node} {one_line(event.state)}{one_line(before)}"
+        yield Line("ok" if good else "warned", f"{'watch':<{COLUMN}}{text}")
+
+    @_on.register
+    def _(self, event: PhaseReached) -> Iterator[Line]:
+        if self._verbose:
+            yield Line("note", f"{'…':<{COLUMN}}{event.process} on {event.node}: {event.text}")
 
     @_on.register
     def _(self, event: CommandRan) -> Iterator[Line]:

@@ -12,7 +12,8 @@ anything else  ``--name value``
 =============  ==========================================================================================
 
 Of two sources of an argument one value wins whole: the profile's for every cluster, the profile's for several nodes,
-``serve.max_model_len`` and ``serve.gpu_memory_utilization``, ``serve.engine_args``, each over those before.
+those of ``serve.scenario``, ``serve.max_model_len`` and ``serve.gpu_memory_utilization``, ``serve.engine_args``, each
+over those before.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from provision.inventory.model import Serve
 from provision.serve.layout import Layout
 from provision.serve.profiles import Argument
+from provision.serve.scenarios import scenario_of
 
 SWITCHES = frozenset(
     {
@@ -155,6 +158,8 @@ def _sources(layout: Layout, index: int) -> Iterator[Mapping[str, Argument]]:
         yield _normal_names(layout.profile.always.engine_args)
         if layout.nodes > 1:
             yield _normal_names(layout.profile.multi_node.engine_args)
+        scenario = scenario_of(layout.profile, layout.settings[index].serve.scenario)
+        yield _normal_names(scenario.engine_args) if scenario else {}
     serve = layout.settings[index].serve
     given = {"max-model-len": serve.max_model_len, "gpu-memory-utilization": serve.gpu_memory_utilization}
     yield {name: value for name, value in given.items() if value is not None}
@@ -191,8 +196,42 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def flatten(arguments: Mapping[str, Argument], *, headless: bool) -> tuple[str, ...]:
-    """All words of ``arguments``, without those that a headless process refuses."""
-    return tuple(
-        word for name, value in arguments.items() if not (headless and name in HEAD_ONLY) for word in words(name, value)
-    )
+def allowed(arguments: Mapping[str, Argument], *, headless: bool) -> dict[str, Argument]:
+    """``arguments`` without those that a headless process refuses."""
+    return {name: value for name, value in arguments.items() if not (headless and name in HEAD_ONLY)}
+
+
+VLLM_DEFAULTS: Mapping[str, Argument] = {
+    "data-parallel-rpc-port": 29550,
+    "data-parallel-size": 1,
+    "host": "0.0.0.0",
+    "master-port": 29501,
+    "pipeline-parallel-size": 1,
+    "port": 8000,
+    "tensor-parallel-size": 1,
+}
+"""What vLLM takes where a computed argument isn't given [vllm/config/parallel.py, vllm serve --help]."""
+
+
+def ordered(
+    serve: Serve, needed: Mapping[str, Argument], given: Mapping[str, Argument], spare: Mapping[str, Argument]
+) -> tuple[str, ...]:
+    """All words after ``vllm serve MODEL``: the computed arguments in their order, then those ``given`` by name; where
+    the operator orders them, first the named ones, spelled as there.
+
+    ``spare`` are computed values that are written only where they are named. As given, a computed argument that isn't
+    named is left out where vLLM would take the same value.
+    """
+    left = {**needed, **given}
+    out: list[str] = []
+    for entry in serve.argument_order:
+        spelled, equals, literal = entry.lstrip("-").partition("=")
+        name = normal(spelled)
+        if equals:
+            out += words(spelled, literal)
+        elif name in left or name in spare:
+            out += words(spelled, left.pop(name, spare.get(name)))
+    for name, value in left.items():
+        if not (serve.as_given and name in needed and VLLM_DEFAULTS.get(name) == value):
+            out += words(name, value)
+    return tuple(out)

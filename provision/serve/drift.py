@@ -10,17 +10,26 @@ from provision.serve.render import TRIAL
 
 
 def differences(cluster: Cluster) -> tuple[str, ...]:
-    """Why the group does not run as declared; empty where it does. Compares every node."""
+    """Why the cluster does not run as declared; empty where it does. Compares every node."""
+    return tuple(reason for reasons in by_process(cluster).values() for reason in reasons)
+
+
+def by_process(cluster: Cluster) -> dict[str, tuple[str, ...]]:
+    """Why processes do not run as declared, by name; those that do are left out. Compares every node."""
     planned = launch.observed(cluster)
-    reasons = []
+    reasons: dict[str, tuple[str, ...]] = {}
     for node in cluster.nodes:
         found = node.get(Containers(node.settings.cluster)).containers
         containers = [container for container in found if not container.process.startswith(TRIAL)]
         there = {c.process for c in containers}
-        declared = planned.scripts_of(node.name)
-        reasons += [f"{s.process} on {node.name} is missing" for s in declared if s.process not in there]
-        reasons += [f"{c.process} on {node.name}: {r}" for c in containers for r in of_container(node, c, planned)]
-    return tuple(reasons)
+        missing = [s.process for s in planned.scripts_of(node.name) if s.process not in there]
+        for name in missing:
+            reasons[name] = (*reasons.get(name, ()), f"{name} on {node.name} is missing")
+        for container in containers:
+            own = [f"{container.process} on {node.name}: {r}" for r in of_container(node, container, planned)]
+            if own:
+                reasons[container.process] = (*reasons.get(container.process, ()), *own)
+    return reasons
 
 
 def of_container(node: Node, container: Container, planned: Launch) -> tuple[str, ...]:

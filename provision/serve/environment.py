@@ -7,22 +7,33 @@ computed for the node (addresses, interface, devices), which ``serve.env`` may n
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from provision.inventory.model import Scalar
 from provision.serve.layout import Layout
+from provision.serve.scenarios import scenario_of
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _VLLM_READY_DEFAULT = 600
 """Seconds that an API server waits for its engines, vLLM's own default of ``VLLM_ENGINE_READY_TIMEOUT_S``."""
 
+FILLED = ("QNEXT_PORT", "QNEXT_RANK", "QNEXT_ADDRESS", "QNEXT_HEAD_ADDRESS")
+"""What a value of ``serve.env`` or ``serve.engine_args`` may hold as ``${NAME}``: port, rank and address of its own
+server, and the address of its group's head."""
 
-def environment(layout: Layout, index: int) -> tuple[dict[str, str], dict[str, str]]:
-    """(variables, interface variables) of the process on site ``index``, both sorted by name. The second are name to
-    prefix and non-empty where the launch script must find the interface itself."""
-    site = layout.sites[index]
-    merged = {**defaults(layout, index), **declared(layout.settings[index].serve.env)}
-    merged |= layout.accelerator.fixed_environment()
+
+def environment(
+    layout: Layout, index: int, *, defaults: Mapping[str, str] = _NOTHING, computed: Mapping[str, str] = _NOTHING
+) -> tuple[dict[str, str], dict[str, str]]:
+    """(variables, interface variables) of a process on site ``index``, both sorted by name. The second are name to
+    prefix and non-empty where the launch script must find the interface itself. ``defaults`` and ``computed`` are
+    those of its topology: the operator's own lie between them."""
+    site, serve = layout.sites[index], layout.settings[index].serve
+    merged = {} if serve.as_given else {**launcher_defaults(layout, index), **defaults}
+    merged |= declared(serve.env)
     interfaces: Mapping[str, str] = {}
     if site.address:
         merged |= layout.accelerator.address_environment(site.address)
@@ -30,10 +41,11 @@ def environment(layout: Layout, index: int) -> tuple[dict[str, str], dict[str, s
     if site.interface:
         merged |= {name: prefix + site.interface for name, prefix in interfaces.items()}
         interfaces = {}
+    merged |= computed
     return dict(sorted(merged.items())), dict(sorted(interfaces.items()))
 
 
-def defaults(layout: Layout, index: int) -> dict[str, str]:
+def launcher_defaults(layout: Layout, index: int) -> dict[str, str]:
     """What the process gets where ``serve.env`` says nothing."""
     serve = layout.settings[index].serve
     ready = max(_VLLM_READY_DEFAULT, math.ceil(serve.ready_timeout))
@@ -42,6 +54,8 @@ def defaults(layout: Layout, index: int) -> dict[str, str]:
     if layout.profile and layout.profile_applies:
         merged |= declared(layout.profile.always.env)
         merged |= declared(layout.profile.multi_node.env) if layout.nodes > 1 else {}
+        scenario = scenario_of(layout.profile, serve.scenario)
+        merged |= declared(scenario.env) if scenario else {}
     return merged
 
 
@@ -59,6 +73,12 @@ def no_proxies(layout: Layout, env: Mapping[str, Scalar]) -> dict[str, str]:
 def declared(env: Mapping[str, Scalar]) -> dict[str, str]:
     """Values as upstream's launcher spells them: True and False for booleans."""
     return {name: str(value) for name, value in env.items()}
+
+
+def extends(name: str, value: str) -> bool:
+    """Whether a variable's value refers to the variable itself: it then extends what the image sets, and only the
+    container knows that."""
+    return re.search(rf"\$(\{{{name}\}}|{name}\b)", value) is not None
 
 
 def computed_names(layout: Layout) -> frozenset[str]:

@@ -48,7 +48,8 @@ def _full_and_piecewise(layout: Layout, rows: Table) -> bool:
 
 
 def _kv_pool(layout: Layout, rows: Table) -> bool:
-    return any(connector.get("kv_connector") in _POOLS for connector in connectors(layout, 0))
+    given = any(connector.get("kv_connector") in _POOLS for connector in connectors(layout, 0))
+    return given or layout.head.serve.kv_pool is not None
 
 
 def _fabric_memory(layout: Layout, rows: Table) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from provision.accel.protocol import accelerator
 from provision.errors import ConfigError, RemoteError, UsageError
@@ -22,9 +22,10 @@ from provision.facts.network import Network
 from provision.inventory.model import Connection, Host, Inventory, Settings
 from provision.node import Cluster, Node
 from provision.serve.build import build_plan
+from provision.serve.layout import ROUTED, SPANNING
 from provision.serve.plan import LaunchPlan, Site
 from provision.serve.render import Script, render_scripts
-from provision.serve.shape import ModelShape, shape_of
+from provision.serve.shape import ModelShape, folder_shape
 from provision.shell import quote
 
 KEPT_LINES = 20_000
@@ -56,8 +57,47 @@ def declared(inventory: Inventory) -> Launch:
 
 
 def observed(cluster: Cluster) -> Launch:
-    """The launch on these nodes as they are, for the model as it lies there."""
+    """The launch on these nodes as they are, for the model as it lies there.
+
+    Where they are a part of the cluster, and its servers know nothing of each other, it is the part of the whole launch
+    that is theirs: names, ports and the router's list are those of all. Raises ``ConfigError`` where the address of a
+    host out of sight can only be found on it.
+    """
+    if is_part(cluster) and stands_alone(cluster.settings):
+        return _part(_launch(_sites(cluster.hosts, cluster), _observed_shape(cluster)), cluster)
     return _launch([(observed_site(node), node.settings) for node in cluster.nodes], _observed_shape(cluster))
+
+
+def is_part(cluster: Cluster) -> bool:
+    """Whether some of the inventory's hosts are not among the nodes."""
+    return bool({host.name for host in cluster.hosts} - {node.name for node in cluster.nodes})
+
+
+def stands_alone(settings: Settings) -> bool:
+    """Whether each node's servers are of use without those of the others."""
+    return settings.serve.topology == "replicas"
+
+
+def _part(whole: Launch, cluster: Cluster) -> Launch:
+    """What of a launch is on these nodes. Where its entry point is elsewhere, the first server takes its place."""
+    names = {node.name for node in cluster.nodes}
+    plan = whole.plan
+    processes = tuple(process for process in plan.processes if process.node in names)
+    kept = {process.name for process in processes}
+    waves = (replace(wave, processes=tuple(n for n in wave.processes if n in kept)) for wave in plan.waves)
+    groups = tuple(group for group in plan.groups if kept.issuperset(group.processes))
+    serving = [process.name for process in processes if process.serves]
+    if not serving:
+        raise ConfigError(f"no server of the cluster is on {', '.join(sorted(names))}", hint="widen --limit")
+    part = replace(
+        plan,
+        processes=processes,
+        waves=tuple(wave for wave in waves if wave.processes),
+        groups=groups,
+        head=plan.head if plan.head in kept else serving[0],
+        engines=sum(group.engines for group in groups),
+    )
+    return replace(whole, plan=part, scripts=tuple(script for script in whole.scripts if script.node in names))
 
 
 def partly_observed(inventory: Inventory, cluster: Cluster) -> Launch:
@@ -65,15 +105,18 @@ def partly_observed(inventory: Inventory, cluster: Cluster) -> Launch:
 
     Raises ``ConfigError`` where the address of one out of sight can only be found on the node.
     """
+    return _launch(_sites(inventory.hosts, cluster), _observed_shape(cluster))
+
+
+def _sites(hosts: Sequence[Host], cluster: Cluster) -> list[tuple[Site, Settings]]:
     seen = {node.name: (observed_site(node), node.settings) for node in cluster.nodes}
-    alone = len(inventory.hosts) == 1
-    sites = [seen.get(h.name) or (_declared_site(h, alone=alone), h.settings) for h in inventory.hosts]
-    return _launch(sites, _observed_shape(cluster))
+    alone = len(hosts) == 1
+    return [seen.get(h.name) or (_declared_site(h, alone=alone), h.settings) for h in hosts]
 
 
 def facts(settings: Settings) -> list[Fact[object]]:
     """What ``observed`` looks at."""
-    always: list[Fact[object]] = [Network(), ModelFolder(settings.model.path)]
+    always: list[Fact[object]] = [Network(), ModelFolder(settings.model.folder)]
     return always if settings.hardware == "cpu" else [*always, Davinci()]
 
 
@@ -91,8 +134,8 @@ def stale_secrets(settings: Settings) -> StaleSecrets:
 def _observed_shape(cluster: Cluster) -> ModelShape | None:
     """The model as the first of these nodes holds it."""
     head = cluster.nodes[0]
-    weights = head.get(ModelFolder(head.settings.model.path))
-    return shape_of(weights.config) if weights.config else None
+    weights = head.get(ModelFolder(head.settings.model.folder))
+    return folder_shape(weights)
 
 
 def observed_site(node: Node) -> Site:
@@ -195,14 +238,35 @@ def script_path(settings: Settings, process: str) -> str:
 
 
 def ports_on(node: Node) -> dict[str, int]:
-    """TCP ports by purpose that this cluster's processes take on a node, whatever its layout says of the others."""
-    serve = node.settings.serve
+    """TCP ports by purpose that this cluster's processes may take on a node, whatever its layout says of the others.
+
+    Where a router stands before several servers, those of a node have the ports from ``server_port`` on, as many as
+    its devices hold."""
+    settings, serve = node.settings, node.settings.serve
     ports = {"API": serve.port}
-    if serve.topology == "tensor-parallel":
+    if serve.topology in SPANNING - {"ray"}:
         ports["rendezvous"] = serve.master_port
-    if serve.topology == "data-parallel":
+    if serve.topology in ("data-parallel", "hybrid-dp", "external-dp", "prefill-decode"):
         ports["data-parallel handshake"] = serve.data_parallel_rpc_port
+    if serve.topology == "ray":
+        ports["Ray"] = serve.ray_port
+    if serve.topology in ROUTED:
+        first = serve.port if serve.router.kind == "none" else serve.server_port
+        ports |= {f"server {number}": first + number for number in range(_local_servers(settings))}
     return ports
+
+
+def _local_servers(settings: Settings) -> int:
+    """The most servers with an API that a node of this layout has."""
+    serve = settings.serve
+    if serve.topology == "replicas" and serve.replicas_per_node:
+        return serve.replicas_per_node
+    inner = serve.group_topology if serve.topology == "prefill-decode" else serve.topology
+    if inner not in ("replicas", "external-dp"):
+        return 1
+    held = len(settings.devices or accelerator(settings.hardware).default_devices)
+    size = serve.tensor_parallel_size * serve.pipeline_parallel_size
+    return max(1, held // size) if held else (1 if inner == "replicas" else serve.data_parallel_size)
 
 
 def read_logs(node: Node) -> dict[str, str]:

@@ -20,11 +20,20 @@ from provision.serve.shape import ModelShape
 UNLIMITED = 1_000_000
 """Devices of a node on hardware that has none to hand out."""
 
+ROUTED = frozenset({"replicas", "hybrid-dp", "external-dp", "prefill-decode"})
+"""Topologies of several APIs, with a router before them."""
+
+SPANNING = frozenset({"tensor-parallel", "pipeline-parallel", "ray"})
+"""Topologies whose one engine has ranks on all nodes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``sites[0]`` is the head; ``settings`` are by site. ``tp``, ``pp`` and ``dp`` are sizes over the whole
-    cluster."""
+    """``sites[0]`` is the head; ``settings`` are by site. ``tp``, ``pp`` and ``dp`` are sizes over all its sites.
+
+    A topology may cut a layout into groups, each a layout with a topology of its own: ``group`` is then its name,
+    ``role`` what it does (prefill, decode). ``port`` is that of the first API of each site.
+    """
 
     sites: tuple[Site, ...]
     settings: tuple[Settings, ...]
@@ -36,6 +45,9 @@ class Layout:
     dp: int
     profile: Profile | None = None
     shape: ModelShape | None = None
+    port: int = 0
+    group: str = ""
+    role: str = ""
 
     @property
     def head(self) -> Settings:
@@ -53,8 +65,13 @@ class Layout:
 
     @property
     def spans_nodes(self) -> bool:
-        """Whether one engine's ranks are spread over the nodes, as in tensor-parallel."""
-        return self.topology == "tensor-parallel" and self.nodes > 1
+        """Whether one engine's ranks are spread over the nodes."""
+        return self.topology in SPANNING and self.nodes > 1
+
+    @property
+    def routed(self) -> bool:
+        """Whether a router stands before its servers."""
+        return self.topology in ROUTED and self.head.serve.router.kind != "none"
 
     @property
     def local_engines(self) -> int:
@@ -93,8 +110,8 @@ class Layout:
         """As asked for; else on for a mixture of experts over more than one rank, except where the release is known
         not to do it, and except on cpu, whose build has no such kernels."""
         asked = self.expert_parallel_asked
-        if asked is not None:
-            return asked
+        if asked is not None or self.head.serve.as_given:
+            return bool(asked)
         return (
             bool(self.experts and self.accelerator.default_devices) and self.tp * self.dp > 1 and self._release_does_ep
         )
@@ -117,12 +134,17 @@ class Layout:
     @property
     def profile_applies(self) -> bool:
         """Whether the profile's arguments and environment are meant for this hardware."""
+        if self.head.serve.as_given:
+            return False
         return self.profile is not None and self.accelerator.name in self.profile.hardware
 
     @property
     def served_name(self) -> str:
-        """``model.served_name``, else the profile's, else the name of the weights' folder."""
+        """``model.served_name``, else the profile's, else the name of the weights' folder; as given, vLLM's own
+        default: the path."""
         model = self.head.model
+        if self.head.serve.as_given and not model.served_name:
+            return model.path
         folder = model.path.rstrip("/").rsplit("/", 1)[-1]
         return model.served_name or (self.profile.served_name if self.profile else folder) or "model"
 
@@ -135,6 +157,10 @@ class Layout:
         size = self.accelerator.module_size
         needed = -(-self.devices_needed // size) * size
         return tuple(sorted(site.devices)[:needed])
+
+
+def _is_routed(settings: Settings) -> bool:
+    return settings.serve.topology in ROUTED and settings.serve.router.kind != "none"
 
 
 def layout_of(settings_by_site: Sequence[tuple[Site, Settings]], shape: ModelShape | None = None) -> Layout:
@@ -156,4 +182,5 @@ def layout_of(settings_by_site: Sequence[tuple[Site, Settings]], shape: ModelSha
         dp=head.serve.data_parallel_size,
         profile=profile,
         shape=shape or (profile.shape if profile else None),
+        port=head.serve.server_port if _is_routed(head) else head.serve.port,
     )

@@ -1,13 +1,18 @@
-"""Judges a layout offline: every rule it breaks, with the reason, the rule's source and what would work instead."""
+"""Judges a layout offline: every rule it breaks, with the reason, the rule's source and what would work instead.
+
+Some rules judge the whole cluster, most each group of engines that the topology cuts it into, some the groups beside
+each other. Groups that are alike are judged once; what only some of them break is said with their names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from provision.errors import LayoutError
 from provision.inventory.model import Settings
-from provision.serve.layout import UNLIMITED, Layout, layout_of
+from provision.serve.candidates import candidates, made
+from provision.serve.layout import Layout, layout_of
 from provision.serve.plan import Site, Violation
 from provision.serve.rules import (
     additional,
@@ -15,28 +20,47 @@ from provision.serve.rules import (
     arguments,
     disaggregation,
     environment,
+    known,
     model,
     nodes,
     ports,
     release,
+    scenario,
+    sides,
+    topologies,
+    unused,
 )
-from provision.serve.rules.base import Rule
+from provision.serve.rules.base import Rule, Together
 from provision.serve.shape import ModelShape
-from provision.serve.topologies.base import topologies, topology
+from provision.serve.topologies.base import groups_of, topology
 
-RULES: tuple[Rule, ...] = (
+WHOLE: tuple[Rule, ...] = (*nodes.WHOLE, *sides.WHOLE, *unused.WHOLE, *agreement.WHOLE)
+"""Rules for all nodes together, however the topology groups them."""
+
+GROUP: tuple[Rule, ...] = (
     *model.RULES,
     *nodes.RULES,
+    *topologies.RULES,
     *release.RULES,
     *ports.RULES,
     *arguments.RULES,
+    *known.RULES,
     *additional.RULES,
     *environment.RULES,
     *disaggregation.RULES,
+    *scenario.RULES,
     *agreement.RULES,
 )
+"""Rules for each group of engines."""
+
+TOGETHER: tuple[Together, ...] = (*nodes.TOGETHER, *ports.TOGETHER, *sides.TOGETHER, *agreement.TOGETHER)
+"""Rules for the groups beside each other."""
+
+RULES: tuple[Rule | Together, ...] = (*WHOLE, *GROUP, *TOGETHER)
 
 _SHOWN_ALTERNATIVES = 4
+_OFFERED = ("single", "replicas", "data-parallel", "tensor-parallel")
+"""Topologies that are offered where another was asked for."""
 
 
 def lint(
@@ -50,11 +74,16 @@ def lint(
 def judge(layout: Layout, *, placed: bool = False) -> tuple[Violation, ...]:
     """All violations of a layout, failures first; where a remedy is another layout, the valid ones are named.
     ``placed``: the sites are final, so their addresses are judged too."""
-    found = list(dict.fromkeys(_violations(layout, (*nodes.ADDRESS_RULES, *RULES) if placed else RULES)))
+    found = violations(layout, placed=placed)
     if any(not violation.remedy for violation in found):
         remedy = _remedy(layout)
-        found = [violation if violation.remedy else replace(violation, remedy=remedy) for violation in found]
+        found = tuple(violation if violation.remedy else replace(violation, remedy=remedy) for violation in found)
     return tuple(sorted(found, key=lambda violation: violation.severity != "fail"))
+
+
+def violations(layout: Layout, *, placed: bool = False) -> tuple[Violation, ...]:
+    """All violations as the rules say them: an empty remedy means that another layout is one."""
+    return tuple(dict.fromkeys(_violations(layout, placed)))
 
 
 def layout_error(violations: Sequence[Violation]) -> LayoutError | None:
@@ -72,23 +101,74 @@ def layout_error(violations: Sequence[Violation]) -> LayoutError | None:
 
 def alternatives(layout: Layout) -> tuple[str, ...]:
     """Layouts of the same nodes that no rule refuses, the nearest to the requested one first."""
-    candidates = [each for each in _candidates(layout) if _is_sound(each)]
-    candidates.sort(key=lambda each: (_worries(each), *_distance(each, layout)))
-    return tuple(describe(each) for each in candidates[:_SHOWN_ALTERNATIVES])
+    names = tuple(dict.fromkeys((layout.topology, *_OFFERED)))
+    sound: list[tuple[int, tuple[int, ...], str]] = []
+    for candidate in candidates(layout, names):
+        other = made(layout, candidate)
+        found = size_violations(other)
+        if not any(violation.severity == "fail" and violation.code != "S09" for violation in found):
+            worries = sum(not violation.code.startswith("T") for violation in found)
+            sound.append((worries, _distance(other, layout), candidate.text))
+    return tuple(text for _, _, text in sorted(sound)[:_SHOWN_ALTERNATIVES])
 
 
-def describe(layout: Layout) -> str:
-    """A layout in an operator's words."""
-    sizes = [f"tensor_parallel_size {layout.tp}"]
-    if layout.topology == "data-parallel":
-        sizes.append(f"data_parallel_size {layout.dp}")
-    return f"{layout.topology} with {' and '.join(sizes)}"
+def _violations(layout: Layout, placed: bool) -> Iterator[Violation]:
+    own = tuple(topology(layout.topology).violations(layout))
+    yield from own
+    if placed:
+        yield from (violation for rule in nodes.ADDRESS_RULES for violation in rule(layout))
+    yield from (violation for rule in WHOLE for violation in rule(layout))
+    groups = groups_of(layout) if _can_be_cut(own) else (replace(layout, topology="single"),)
+    yield from _of_groups(layout, groups, GROUP)
+    if _can_be_cut(own):
+        yield from (violation for together in TOGETHER for violation in together(layout, groups))
 
 
-def _violations(layout: Layout, rules: Sequence[Rule]) -> Iterator[Violation]:
-    yield from topology(layout.topology).violations(layout)
-    for rule in rules:
-        yield from rule(layout)
+def _can_be_cut(own: Iterable[Violation]) -> bool:
+    """Whether the topology's own demands are met as far as its groups and ranks need it."""
+    return not any(violation.severity == "fail" and violation.code in _GROUNDWORK for violation in own)
+
+
+_GROUNDWORK = frozenset({"S01", "S02", "S03", "S12"})
+
+
+def _of_groups(layout: Layout, groups: Sequence[Layout], rules: Sequence[Rule]) -> Iterator[Violation]:
+    """What the rules say of the groups, each violation once: with the names of the groups that it is about, where it is
+    not about all of them."""
+    said: dict[Violation, list[str]] = {}
+    for group, names in _distinct(groups):
+        inner = topology(group.topology).violations(group) if group.topology != layout.topology else ()
+        for violation in dict.fromkeys((*inner, *(v for rule in rules for v in rule(group)))):
+            said.setdefault(violation, []).extend(names)
+    for violation, names in said.items():
+        about = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
+        everywhere = len(names) == len(groups)
+        yield violation if everywhere else replace(violation, reason=f"{about}: {violation.reason}")
+
+
+def _distinct(groups: Sequence[Layout]) -> list[tuple[Layout, list[str]]]:
+    """Groups that differ in what rules look at, each with the names of those like it."""
+    found: list[tuple[Layout, list[str]]] = []
+    for group in groups:
+        names = next((names for other, names in found if _alike(group, other)), None)
+        if names is None:
+            names = []
+            found.append((group, names))
+        names.append(group.group or group.sites[0].node)
+    return found
+
+
+def _alike(one: Layout, other: Layout) -> bool:
+    sizes = [(g.topology, g.role, g.tp, g.pp, g.dp, [len(site.devices) for site in g.sites]) for g in (one, other)]
+    return sizes[0] == sizes[1] and all(
+        mine is theirs or _judged(mine) == _judged(theirs)
+        for mine, theirs in zip(one.settings, other.settings, strict=True)
+    )
+
+
+def _judged(settings: Settings) -> tuple[object, ...]:
+    """What of a host's settings the rules for groups look at: all but what is a host's own."""
+    return (settings.serve, settings.model, settings.install, settings.hardware, settings.compatibility)
 
 
 def _remedy(layout: Layout) -> str:
@@ -102,39 +182,23 @@ _SIZE_RULES: tuple[Rule, ...] = (
     nodes.enough_devices,
     model.legal_tensor_parallel,
     model.heads_divide,
-    model.wide_qwen3_next,
     model.experts_divide,
     model.memory,
+    topologies.dense_external,
     release.model_release,
 )
 """The rules that sizes can break or mend; what else is wrong is no reason to call a size invalid."""
 
 
-def _is_sound(layout: Layout) -> bool:
-    found = [*topology(layout.topology).violations(layout), *(v for rule in _SIZE_RULES for v in rule(layout))]
-    return not any(violation.severity == "fail" and violation.code != "S09" for violation in found)
+def size_violations(layout: Layout) -> tuple[Violation, ...]:
+    """What the topology and the rules of sizes say against a layout."""
+    own = tuple(topology(layout.topology).violations(layout))
+    if not _can_be_cut(own):
+        return own
+    return (*own, *_of_groups(layout, groups_of(layout), _SIZE_RULES))
 
 
-def _worries(layout: Layout) -> int:
-    """How many warnings its sizes bring."""
-    return sum(violation.severity == "warn" for rule in _SIZE_RULES for violation in rule(layout))
-
-
-def _candidates(layout: Layout) -> Iterator[Layout]:
-    for name in topologies():
-        for tp in (1, 2, 4, 8, 16, 32):
-            for dp in _engine_counts(layout, name, tp):
-                yield replace(layout, topology=name, tp=tp, dp=dp, pp=1)
-
-
-def _engine_counts(layout: Layout, name: str, tp: int) -> list[int]:
-    if name != "data-parallel":
-        return [1] if name == "single" or layout.nodes > 1 else []
-    room = layout.devices_available
-    local = max(1, room // tp) if room != UNLIMITED else 1
-    return sorted({layout.nodes, layout.nodes * local} - {1})
-
-
-def _distance(candidate: Layout, asked: Layout) -> tuple[bool, int, int, int]:
-    wasted = asked.devices_available - candidate.devices_needed
-    return candidate.topology != asked.topology, abs(candidate.tp - asked.tp), wasted, candidate.dp
+def _distance(candidate: Layout, wanted: Layout) -> tuple[int, ...]:
+    same = candidate.topology == wanted.topology
+    wasted = wanted.devices_available - candidate.devices_needed if candidate.topology != "replicas" else 0
+    return not same, same and candidate.dp != wanted.dp, abs(candidate.tp - wanted.tp), wasted, candidate.dp

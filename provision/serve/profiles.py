@@ -21,7 +21,7 @@ from provision.errors import ConfigError
 from provision.inventory.model import Hardware, Scalar
 from provision.registry import did_you_mean
 from provision.serve.releases import Release
-from provision.serve.shape import ModelShape
+from provision.serve.shape import ModelShape, tensor_parallel_obstacle
 
 FOLDER = Path(__file__).resolve().parent / "models"
 
@@ -31,8 +31,8 @@ _STRICT: ConfigDict = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Sizes in bytes. ``expert_bytes``: the part that expert parallelism spreads; ``disk_bytes``: what a copy needs
-    free."""
+    """Sizes in bytes; 0: not known. ``expert_bytes``: the part that expert parallelism spreads; ``disk_bytes``: what a
+    copy needs free. ``source`` says how the sizes are known."""
 
     total_bytes: int
     expert_bytes: int
@@ -93,14 +93,65 @@ class Releases:
         return next((note for note in self.table if Release(note.release) == release), None)
 
 
+Beside = Literal["chunked-prefill", "full-graph", "prefix-caching"]
+
+
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """A layout that is known to suit a cluster."""
+class MtpRelease:
+    """From this release on, until the next that is named: whether multi-token prediction ``works``, and ``beside`` what
+    else."""
+
+    release: str
+    works: bool
+    statement: str
+    beside: tuple[Beside, ...] = ()
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Mtp(Extras):
+    """What turns multi-token prediction on, and what of it each release can do, oldest first."""
+
+    releases: tuple[MtpRelease, ...] = ()
+
+    def on(self, release: Release) -> MtpRelease | None:
+        """What is known of a release: the last entry that isn't after it; None where nothing is."""
+        return next((each for each in reversed(self.releases) if Release(each.release) <= release), None)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLayout:
+    """A layout that is known to suit a cluster, such as ``2 x atlas-800-a2``."""
 
     cluster: str
     topology: str
     tensor_parallel_size: int
     data_parallel_size: int
+    note: str = ""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioLayout:
+    """Sizes of a scenario; ``npus`` as its source counts them, which may be more than the ranks."""
+
+    npus: int
+    tensor_parallel_size: int
+    data_parallel_size: int = 1
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Settings for a purpose, which ``serve.scenario`` names: they lie over the profile's and under the operator's own.
+
+    ``layout`` is what its source prints; whether these weights can have it is judged by ``scenarios.judged``."""
+
+    title: str
+    layout: ScenarioLayout
+    source: str
+    engine_args: Mapping[str, Argument] = field(default_factory=dict)
+    env: Mapping[str, Scalar] = field(default_factory=dict)
     note: str = ""
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -120,7 +171,8 @@ class Reference:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One model. ``always`` applies to every cluster, ``multi_node`` to those of more than one node; ``mtp`` is what
-    turns multi-token prediction on, for an operator to copy into ``serve.engine_args``."""
+    turns multi-token prediction on, for an operator to copy into ``serve.engine_args``; ``layouts`` are known to work,
+    and ``scenarios`` are settings by purpose."""
 
     name: str
     title: str
@@ -132,8 +184,9 @@ class Profile:
     releases: Releases
     always: Extras = field(default_factory=Extras)
     multi_node: Extras = field(default_factory=Extras)
-    mtp: Extras = field(default_factory=Extras)
-    scenarios: tuple[Scenario, ...] = ()
+    mtp: Mtp = field(default_factory=Mtp)
+    layouts: tuple[KnownLayout, ...] = ()
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -157,17 +210,30 @@ def load_profile(name: str) -> Profile:
     return profile
 
 
+def legal_tensor_parallel(shape: ModelShape | None, profile: Profile | None) -> tuple[int, ...]:
+    """The tensor-parallel sizes that can work on Ascend, smallest first: the profile's, else all that the model's
+    numbers allow. Empty: not known."""
+    if profile and profile.tensor_parallel.legal:
+        return tuple(sorted(profile.tensor_parallel.legal))
+    heads = shape.heads if shape else 0
+    return tuple(n for n in range(1, heads + 1) if shape and tensor_parallel_obstacle(shape, n) is None)
+
+
 def _path(name: str) -> Path:
     if name not in profile_names():
         raise ConfigError(f"model.profile: no profile is called {name!r}", hint=_hint(name))
     return FOLDER / f"{name}.yaml"
 
 
-def _extended(document: yamlio.Node) -> dict[str, object]:
-    """The document's keys over those of the profile that it extends. One step: a base extends nothing."""
+def _extended(document: yamlio.Node, above: tuple[str, ...] = ()) -> dict[str, object]:
+    """The document's keys over those of the profile that it extends, which may extend another."""
     own = dict(document.data)
     base = own.pop("extends", None)
-    return {**yamlio.load(_path(base)).data, **own} if base else own
+    if not base:
+        return own
+    if base in above:
+        raise document.error(f"extends {base}, which extends this profile again", ["extends"])
+    return {**_extended(yamlio.load(_path(base)), (*above, base)), **own}
 
 
 def _hint(name: str) -> str:

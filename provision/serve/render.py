@@ -12,12 +12,13 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from provision.accel.protocol import ContainerRecipe, Mount, accelerator
 from provision.errors import ConfigError
 from provision.inventory.model import Settings
-from provision.serve.plan import LaunchPlan, Process
+from provision.serve.environment import extends
+from provision.serve.plan import Companion, LaunchPlan, Process, Wave
 
 TEMPLATE = "launch/process.sh.j2"
 HANDSHAKE_MINUTES = 5
@@ -27,6 +28,7 @@ TRIAL = "check-"
 """How the process names of trials begin: they are no servers."""
 
 _DIGEST_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)[0-9a-f]{16}( \\)$")
+_HEADER = re.compile(r"\A(?:#.*\n)+")
 _BLANK_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)( \\)$")
 
 
@@ -34,7 +36,8 @@ _BLANK_LABEL = re.compile(r"(?m)^(  --label qnext\.digest=)( \\)$")
 class Script:
     """A rendered launch script. ``filename`` is what ``render --out`` calls it; ``path`` is its place on the node;
     ``digest`` identifies its content and is the value of the container's ``qnext.digest`` label. ``secrets_path`` is
-    the environment file that it reads, empty where it reads none."""
+    the environment file that it reads, empty where it reads none. ``files`` are texts by path on the node, which it
+    mounts."""
 
     node_index: int
     node: str
@@ -45,6 +48,7 @@ class Script:
     container: str
     path: str
     secrets_path: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def render_scripts(
@@ -63,9 +67,9 @@ def render_script(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe | None = None
 ) -> Script:
     """The script of one process."""
-    made = recipe or accelerator(settings.hardware).recipe(process.devices)
-    folder = f"{settings.state_dir}/{settings.cluster}/launch"
-    secrets = f"{folder}/{process.name}.env" if settings.serve.api_key and not process.headless else ""
+    made = recipe or _recipe(process, settings)
+    folder = _folder(settings)
+    secrets = f"{folder}/{process.name}.env" if settings.serve.api_key and (process.serves or process.keyed) else ""
     blank = _render(_context(plan, process, settings, made, secrets))
     digest = _digest(blank)
     return Script(
@@ -78,7 +82,22 @@ def render_script(
         container=container_name(plan.cluster, process.name),
         path=f"{folder}/{process.name}.sh",
         secrets_path=secrets,
+        files={_companion_path(settings, process, each): each.text for each in process.files},
     )
+
+
+def _recipe(process: Process, settings: Settings) -> ContainerRecipe:
+    """What a process needs of the hardware: a server its devices, a pool's master the driver's libraries, which its
+    own are linked to, a router nothing."""
+    return ContainerRecipe() if process.kind == "router" else accelerator(settings.hardware).recipe(process.devices)
+
+
+def _folder(settings: Settings) -> str:
+    return f"{settings.state_dir}/{settings.cluster}/launch"
+
+
+def _companion_path(settings: Settings, process: Process, companion: Companion) -> str:
+    return f"{_folder(settings)}/{process.name}.{companion.name}"
 
 
 def render_trial(plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, *, title: str) -> str:
@@ -86,7 +105,7 @@ def render_trial(plan: LaunchPlan, process: Process, settings: Settings, recipe:
     mounts, limits, network and environment, and ``process.argv`` as its command. It runs in the foreground and is gone
     when it ends; its labels let ``down`` find one that a broken connection left behind. It gets neither weights nor
     secrets. ``title`` says what is tried."""
-    context = _context(replace(plan, model_path=""), process, settings, recipe, secrets="")
+    context = _context(plan, replace(process, weights=False), settings, recipe, secrets="")
     header = [
         f"{title}, on {process.node} of cluster {plan.cluster}.",
         "Leaves nothing behind; can be run by hand as root.",
@@ -100,7 +119,8 @@ def container_name(cluster: str, process: str) -> str:
 
 
 def digest_of(text: str) -> str:
-    """The digest of a script as it stands: 16 hex digits of the SHA-256 over it with the digest's own label blank."""
+    """The digest of a script as it stands: 16 hex digits of the SHA-256 over it, without its header and with the
+    digest's own label blank."""
     return _digest(_DIGEST_LABEL.sub(r"\1\2", text, count=1))
 
 
@@ -131,8 +151,21 @@ def model_mount(path: str) -> Mount:
     return Mount(source, source, "dir", read_only=True)
 
 
-def _weights(path: str) -> tuple[Mount, ...]:
-    return (model_mount(path),) if path else ()
+def _weights(plan: LaunchPlan, process: Process, settings: Settings) -> tuple[Mount, ...]:
+    """The folder of the weights; for a repository, the cache of the hubs, where their clients look for it and keep
+    notes of their own."""
+    if not process.weights:
+        return ()
+    if plan.model_path.startswith("/"):
+        return (model_mount(plan.model_path),)
+    return (Mount(settings.model.cache, "/root/.cache", "dir"),)
+
+
+def _companions(process: Process, settings: Settings) -> tuple[Mount, ...]:
+    return tuple(
+        Mount(_companion_path(settings, process, each), f"/qnext/{each.name}", "file", read_only=True)
+        for each in process.files
+    )
 
 
 # ---- what docker run gets
@@ -142,10 +175,10 @@ def docker_options(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe
 ) -> list[tuple[str, ...]]:
     """The options of ``docker run`` that are the same on every node, one a line, without environment and digest.
-    Without a ``model_path`` no weights are mounted.
 
     No ``--rm``: logs outlive a crash. ``--entrypoint=``: some images (vLLM's own for CPU) have one that would swallow
     our command. Logs are bounded at 500 MB."""
+    mounts = (*certain_mounts(recipe), *_weights(plan, process, settings), *_companions(process, settings))
     return [
         (f"--name={container_name(plan.cluster, process.name)}",),
         *(("--label", f"qnext.{key}={value}") for key, value in labels(plan, process).items()),
@@ -155,18 +188,48 @@ def docker_options(
         ("--log-opt", "max-size=100m"),
         ("--log-opt", "max-file=5"),
         ("--entrypoint=",),
+        *((("--privileged",),) if settings.install.privileged and process.devices else ()),
         *(("--device", device) for device in recipe.devices),
-        *(("-v", mount.volume) for mount in (*certain_mounts(recipe), *_weights(plan.model_path))),
+        *(("-v", mount.volume) for mount in mounts),
+        *(("-e", f"{name}={value}") for name, value in _fixed(process, settings)),
     ]
 
 
+def _fixed(process: Process, settings: Settings) -> list[tuple[str, str]]:
+    """Variables for Docker's runtime rather than for the server."""
+    fixed = accelerator(settings.hardware).fixed_environment() if process.kind == "server" else {}
+    return sorted(fixed.items())
+
+
 def labels(plan: LaunchPlan, process: Process) -> dict[str, str]:
-    """The labels by which a container is found, without the digest; ``qnext.`` is left out of the keys."""
-    return {"cluster": plan.cluster, "process": process.name, "rank": str(process.rank)}
+    """The labels by which a container is found, without the digest; ``qnext.`` is left out of the keys. One server of a
+    cluster's only group has no more of them than a cluster, a process and a rank."""
+    more = {"group": process.group, "kind": "" if process.kind == "server" else process.kind}
+    if process.files:  # what it mounts is a part of what it was started with
+        more["files"] = _short_digest("\0".join(f"{each.name}\0{each.text}" for each in process.files))
+    if process.headless and process.group:
+        more["headless"] = "true"
+    always = {"cluster": plan.cluster, "process": process.name, "rank": str(process.rank)}
+    return always | {key: value for key, value in more.items() if value}
 
 
 def certain_mounts(recipe: ContainerRecipe) -> tuple[Mount, ...]:
     return tuple(mount for mount in recipe.mounts if not mount.optional)
+
+
+def _start(process: Process) -> str:
+    """What the container's shell runs: the command, after the variables that extend the image's own."""
+    exports = [
+        f'export {name}="{_live(name, value)}"; ' for name, value in sorted(process.env.items()) if extends(name, value)
+    ]
+    return "".join(exports) + 'exec "$@"'
+
+
+def _live(name: str, value: str) -> str:
+    """``value`` between double quotes, in which only the reference to ``name`` itself is filled."""
+    reference = "${" + name + "-}"
+    parts = re.split(rf"\$(?:\{{{name}\}}|{name}\b)", value)
+    return reference.join(re.sub(r'([\\"$`])', r"\\\1", part) for part in parts)
 
 
 def command_lines(argv: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -192,14 +255,16 @@ def _context(
         "node": process.node,
         "address": process.address,
         "interface_env": sorted(process.interface_env.items()),
-        "needs": list(_needs(recipe, plan.model_path)),
+        "needs": list(_needs(plan, process, settings, recipe)),
         "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
         "choices": [_Choice.of(choice) for choice in recipe.one_of],
         "secrets": secrets,
         "mode": ("-d",),
         "options": docker_options(plan, process, settings, recipe),
-        "environment": [f"{name}={value}" for name, value in sorted(process.env.items())],
-        "image": plan.image,
+        "environment": [f"{name}={value}" for name, value in sorted(process.env.items()) if not extends(name, value)],
+        "image": process.image or plan.image,
+        "shell": ["bash", "-lic"] if process.login else ["sh", "-c"],
+        "start": _start(process),
         "command": list(command_lines(process.argv)),
     }
 
@@ -235,14 +300,17 @@ class _Choice:
         return cls(tuple(_WhereItIs(_test(mount), mount.volume) for mount in choice), hint)
 
 
-def _needs(recipe: ContainerRecipe, model_path: str) -> Iterator[_Need]:
+def _needs(plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe) -> Iterator[_Need]:
     driver = "the Ascend driver brings it: is it installed and loaded?"
     mounts = [_test(mount) for mount in certain_mounts(recipe)]
     groups = {"-c": list(recipe.devices)}
     groups |= {kind: [path for test, path in mounts if test == kind] for kind in ("-d", "-f")}
     yield from (_Need(test, tuple(paths), driver) for test, paths in groups.items() if paths)
-    if model_path:
-        yield _Need("-d", (model_path,), "the weights must be at the same path on every node")
+    for weights in _weights(plan, process, settings):
+        yield _Need("-d", (weights.source,), "the weights must be at the same path on every node")
+    companions = tuple(mount.source for mount in _companions(process, settings))
+    if companions:
+        yield _Need("-f", companions, "it comes with this script, from qnext-provision render --out")
 
 
 def _test(mount: Mount) -> tuple[str, str]:
@@ -271,17 +339,22 @@ def _order(plan: LaunchPlan) -> Iterator[str]:
     homes = {process.name: process.node for process in plan.processes}
     for number, wave in enumerate(plan.waves, start=1):
         where = ", ".join(f"{name} on {homes[name]}" for name in wave.processes)
-        last = number == len(plan.waves)
-        yield f"  {number}. {where}" + (
-            "" if last else f"; go on when {_started(plan, wave.processes[0], wave.started)}"
-        )
+        after = plan.waves[number : number + 1]
+        condition = _ready_to_front(plan) if after and after[0].front else _started(plan, wave)
+        yield f"  {number}. {where}" + (f"; go on when {condition}" if after else "")
     if any(wave.started == "port:rpc" for wave in plan.waves):
         yield f"Workers give up when the head does not answer within {HANDSHAKE_MINUTES} minutes."
 
 
-def _started(plan: LaunchPlan, process: str, started: str) -> str:
-    kind, _, purpose = started.partition(":")
-    return f"TCP port {plan.process(process).ports[purpose]} listens there" if kind == "port" else "it runs"
+def _started(plan: LaunchPlan, wave: Wave) -> str:
+    kind, _, purpose = wave.started.partition(":")
+    port = plan.process(wave.processes[0]).ports.get(purpose)
+    return f"TCP port {port} listens there" if kind == "port" else "it runs"
+
+
+def _ready_to_front(plan: LaunchPlan) -> str:
+    paths = ", ".join(dict.fromkeys(server.health for server in plan.servers))
+    return f"every server with an API answers 200 at {paths}"
 
 
 def _ready(plan: LaunchPlan) -> Iterator[str]:
@@ -306,4 +379,9 @@ def _render(context: Mapping[str, object]) -> str:
 
 
 def _digest(blank: str) -> str:
-    return hashlib.sha256(blank.encode()).hexdigest()[:16]
+    """Without the header, which tells of the whole cluster: another process there changes nothing here."""
+    return _short_digest(_HEADER.sub("", blank, count=1))
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

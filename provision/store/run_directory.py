@@ -7,6 +7,7 @@
         events.jsonl          every event
         commands/<node>.log   every command: what was sent, what came back, how long it took
         logs/<node>/<name>    evidence that modules kept: a container's log, say
+        durations.json        how long the phases of a start took, where the run has seen a whole one
     <state>/runs/latest -> the last one
 
 A killed controller loses nothing that was written: files are appended line by line. The folder is for its owner alone
@@ -30,8 +31,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from provision import __version__, clock
 from provision.errors import UsageError
-from provision.events import CommandRan, Event, Kept, RunEnded
+from provision.events import CommandRan, Event, Kept, RunEnded, StartMeasured
 from provision.secrets import redact
+from provision.store.durations import FILE
 from provision.store.journal import as_json
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class RunDirectory:
             self._log(event)
         elif isinstance(event, Kept):
             self._keep(event)
+        elif isinstance(event, StartMeasured):
+            self._measured(event)
         elif isinstance(event, RunEnded):
             self._end(event)
 
@@ -106,6 +110,10 @@ class RunDirectory:
         folder = self._folder("logs", _fit(event.node) or "cluster")
         with _opened(folder / (_fit(event.name) or "text"), "w") as file:
             file.write(event.text)
+
+    def _measured(self, event: StartMeasured) -> None:
+        with _opened(self.path / FILE, "w") as file:
+            json.dump({"cluster": event.cluster, "launch": event.launch, "durations": event.durations}, file)
 
     def _folder(self, *names: str) -> Path:
         """A folder of the run, one level at a time: ``mkdir(parents=True)`` gives parents the umask's mode."""

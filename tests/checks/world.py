@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from provision.accel.ascend.npu_smi_sections import ChipEcc
 from provision.accel.ascend.pci import PciDevice
 from provision.actions import JobProgress
 from provision.errors import ProvisionError
+from provision.events import Event
 from provision.facts.base import Fact
 from provision.facts.cann import CannValue
 from provision.facts.clusters import ClustersValue
@@ -45,6 +46,7 @@ from provision.facts.timesync import TimeSyncValue
 from provision.facts.tuning import TuningValue
 from provision.http import Response
 from provision.inventory.model import Connection, Hardware, Host, Install, Inventory, Model, Serve, Settings
+from provision.node import Restart
 from provision.results import Result
 from provision.serve import launch
 
@@ -102,6 +104,8 @@ class FakeNode:
     settings: Settings
     facts: dict[str, Any]
     server: Server = field(default_factory=Server)
+    servers: dict[int, Server] = field(default_factory=dict)
+    """Others by port."""
     observed: int = 0
     later: dict[str, Any] = field(default_factory=dict)
 
@@ -120,7 +124,7 @@ class FakeNode:
         self.facts |= self.later
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Server:
-        return self.server
+        return self.servers.get(port, self.server)
 
     def alter(self, name: str, **changes: Any) -> FakeNode:
         """Change fields of a fact's value."""
@@ -140,7 +144,13 @@ class FakeNode:
 
 @dataclass
 class FakeCluster:
+    """``told`` are the events that were told, ``earlier`` what earlier starts took."""
+
     nodes: Sequence[FakeNode]
+    told: list[Event] = field(default_factory=list)
+    earlier: dict[str, float] = field(default_factory=dict)
+    restarts: list[Restart] = field(default_factory=list)
+    hosts: Sequence[Host] = ()
 
     @property
     def settings(self) -> Settings:
@@ -148,6 +158,15 @@ class FakeCluster:
 
     def each(self, do: Callable[[Any], Any]) -> dict[str, Any]:
         return {node.name: do(node) for node in self.nodes}
+
+    def tell(self, event: Event) -> None:
+        self.told.append(event)
+
+    def pause(self, seconds: float) -> None:
+        clock.sleep(seconds)
+
+    def usual(self, launch: str) -> Mapping[str, float]:
+        return self.earlier
 
 
 def cluster(*nodes: FakeNode) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision.http import Response
-from provision.serve.plan import LaunchPlan, Process
+from provision.http import Http, Response
+from provision.serve.plan import Group, LaunchPlan, Process
 
 NAME = "qwen3_next"
 
@@ -21,8 +21,66 @@ def plan(engines: int = 1, argv: tuple[str, ...] = ("vllm", "serve")) -> LaunchP
         for n, name in enumerate(names)
     )
     return LaunchPlan(
-        "qnext", "data-parallel", "cpu", "i", "/m", NAME, processes, (), "head", "http://a:8000/v1", engines
+        "qnext",
+        "data-parallel",
+        "cpu",
+        "i",
+        "/m",
+        NAME,
+        processes,
+        (),
+        "head",
+        "http://a:8000/v1",
+        engines,
+        groups=(Group("", "", tuple(names), engines),),
     )
+
+
+def routed(
+    names: Mapping[str, Sequence[int]], *, roles: Mapping[str, str] | None = None, shared: bool = False
+) -> LaunchPlan:
+    """A plan of servers with their ranks behind a router: each a group of its own, or all ``shared`` in one."""
+    roles = roles or {}
+    servers = tuple(
+        Process(
+            name,
+            f"atlas-{n + 1}",
+            n,
+            ranks[0],
+            ("vllm", "serve"),
+            {},
+            api_port=8100,
+            engines=tuple(ranks),
+            role=roles.get(name, ""),
+        )
+        for n, (name, ranks) in enumerate(names.items())
+    )
+    router = Process(
+        "router", "atlas-1", 0, 0, ("vllm-router",), {}, api_port=8000, engines=(), kind="router", health="/healthcheck"
+    )
+    engines = sum(map(len, names.values()))
+    one = (Group("", "", tuple(names), engines),)
+    each = tuple(Group(name, roles.get(name, ""), (name,), len(ranks)) for name, ranks in names.items())
+    topology = "prefill-decode" if roles else "hybrid-dp" if shared else "replicas"
+    return LaunchPlan(
+        "qnext",
+        topology,
+        "cpu",
+        "i",
+        "/m",
+        NAME,
+        (*servers, router),
+        (),
+        "router",
+        "http://a:8000/v1",
+        engines,
+        groups=one if shared else each,
+    )
+
+
+def at(server: Http) -> Callable[[Process], Http]:
+    """Whatever is asked, it is this server that answers."""
+    return lambda process: server
 
 
 @dataclass
@@ -42,6 +100,8 @@ class FakeServer:
     payloads: list[Mapping[str, object]] = field(default_factory=list)
     stuck: int | None = None
     """An engine whose requests never end: they time out."""
+    first: int = 0
+    """The number by which its first engine is labelled."""
     lag: int = 0
     """Looks at /metrics until what was generated shows."""
 
@@ -49,11 +109,12 @@ class FakeServer:
         self._lock = threading.Lock()
         self._generated = [0] * self.engines
         self._shown = [0] * self.engines
+        self._read = [0] * self.engines
         self._turn = 0
         self._behind = 0
 
     def get(self, path: str, *, timeout: float = 10.0, token: str = "") -> Response:
-        if path == "/health":
+        if path in ("/health", "/healthcheck"):
             return self.health
         if path == "/metrics":
             return Response(200, self._metrics().encode())
@@ -94,6 +155,7 @@ class FakeServer:
             engine = hearing[self._turn % len(hearing)]
             self._turn += 1
             self._behind = self.lag
+            self._read[engine] += 9
             if engine != self.stuck:
                 self._generated[engine] += 4
             return engine != self.stuck
@@ -104,7 +166,28 @@ class FakeServer:
             if self._behind < 0:
                 self._shown = list(self._generated)
         lines = [
-            f'vllm:generation_tokens_total{{engine="{e}",model_name="m"}} {n}.0' for e, n in enumerate(self._shown)
+            f'vllm:generation_tokens_total{{engine="{e + self.first}",model_name="m"}} {n}.0'
+            for e, n in enumerate(self._shown)
         ]
-        lines += [f'vllm:num_requests_running{{engine="{e}"}} {1.0 * (e == self.stuck)}' for e in range(self.engines)]
+        lines += [
+            f'vllm:num_requests_running{{engine="{e + self.first}"}} {1.0 * (e == self.stuck)}'
+            for e in range(self.engines)
+        ]
+        lines += [f'vllm:prompt_tokens_total{{engine="{e + self.first}"}} {n}.0' for e, n in enumerate(self._read)]
         return "# TYPE vllm:generation_tokens counter\n" + "\n".join(lines if self.counts else [])
+
+
+@dataclass
+class FakeRouter(FakeServer):
+    """Hands requests to its servers in turn, but for those it leaves out; asks ``readers`` for each prompt first."""
+
+    behind: Sequence[FakeServer] = ()
+    readers: Sequence[FakeServer] = ()
+
+    def post(self, path: str, payload: object, *, timeout: float = 120.0, token: str = "") -> Response:
+        with self._lock:
+            turn = self._turn
+            self._turn += 1
+        if self.readers:
+            self.readers[turn % len(self.readers)].post(path, payload, timeout=timeout, token=token)
+        return self.behind[turn % len(self.behind)].post(path, payload, timeout=timeout, token=token)

@@ -12,7 +12,7 @@ from provision.facts.system import ClockValue
 from provision.http import Response
 from provision.inventory.model import Connection, Host, Inventory
 from tests.checks.world import FakeCluster
-from tests.modules.world import cluster, container, containers, running
+from tests.modules.world import cluster, container, containers, running, settings
 
 
 def inventory(made: Any, address: str = "10.0.0.{}") -> Inventory:
@@ -118,3 +118,64 @@ def test_a_container_without_a_start_has_no_age() -> None:
     assert seen(made).processes[0].age is not None
     made.nodes[0].facts["containers"] = containers(container("head", started="soon"))
     assert seen(made).processes[0].age is None
+
+
+# ---- several servers
+
+
+def replicas(**serve: Any) -> Any:
+    """Two nodes with two servers each, and a router on the first; all run and answer."""
+    made = running(cluster(settings(topology="replicas", data_parallel_size=1, replicas_per_node=2, **serve)))
+    for node in made.nodes:
+        node.server.answers = {path: [Response(200)] for path in ("/health", "/healthcheck", "/v1/models")}
+    return made
+
+
+def without(made: Any, node: int, process: str) -> Any:
+    there = made.nodes[node].facts["containers"].containers
+    made.nodes[node].facts["containers"] = containers(*(c for c in there if c.process != process))
+    return made
+
+
+def test_replicas_are_groups_of_their_own() -> None:
+    found = seen(replicas())
+
+    assert found.up
+    assert [(g.name, g.serviceable) for g in found.groups] == [(f"replica{n}", True) for n in range(4)]
+    rows = {p.process: p for p in found.processes}
+    assert (rows["router"].kind, rows["router"].group, rows["router"].api) == ("router", "", 8000)
+    assert (rows["replica1"].kind, rows["replica1"].group, rows["replica1"].api) == ("server", "replica1", 8101)
+
+
+def test_a_lost_replica_degrades_the_cluster_and_no_more() -> None:
+    found = seen(without(replicas(), 1, "replica3"))
+
+    assert (found.up, found.degraded) == (False, ("replica3",))
+    assert [g.serviceable for g in found.groups] == [True, True, True, False]
+
+
+def test_a_lost_router_degrades_the_cluster() -> None:
+    assert seen(without(replicas(), 0, "router")).degraded == ("router",)
+
+
+def test_where_nothing_serves_nothing_is_degraded() -> None:
+    found = seen(cluster(settings(topology="replicas", data_parallel_size=1)))
+    assert (found.up, found.degraded) == (False, ())
+
+
+def test_a_group_serves_only_as_a_whole() -> None:
+    made = without(running(cluster()), 1, "worker1")
+    made.nodes[0].server.answers = {path: [Response(200)] for path in ("/health", "/v1/models")}
+
+    (group,) = seen(made).groups
+
+    assert (group.serviceable, group.missing, group.processes) == (False, ("worker1",), ("head", "worker1"))
+
+
+def test_of_a_group_that_is_not_all_in_sight_the_rest_is_counted() -> None:
+    made = running(cluster())
+    part: Any = FakeCluster(made.nodes[1:])
+
+    (group,) = status(part, inventory(made)).groups
+
+    assert (group.serviceable, group.unseen) == (True, 1)

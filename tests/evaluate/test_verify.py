@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 from provision import clock
 from provision.errors import UsageError
 from provision.evaluate import chat
-from provision.evaluate.verify import CaseResult, cases, failed, garbage, verify
+from provision.evaluate.verify import CaseResult, cases, direct, failed, garbage, verify
 from provision.http import Response
 
-from .fake_server import NAME, FakeServer, plan
+from .fake_server import NAME, FakeRouter, FakeServer, at, plan, routed
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +25,13 @@ def good(prompt: str) -> dict[str, str]:
 
 
 def only(name: str, server: FakeServer, **plan_args: Any) -> CaseResult:
-    (result,) = verify(server, plan(**plan_args), only=(name,))
+    (result,) = verify(at(server), plan(**plan_args), only=(name,))
     return result
 
 
 def test_a_good_server_passes_all_cases_in_order() -> None:
     server = FakeServer(engines=2, said=good)
-    results = verify(server, plan(2))
+    results = verify(at(server), plan(2))
     assert [result.name for result in results if not result.ok] == []
     assert [result.name for result in results] == [case.name for case in cases()]
     assert not failed(results, strict=True)
@@ -38,7 +39,7 @@ def test_a_good_server_passes_all_cases_in_order() -> None:
 
 def test_the_seeds_request_is_the_first_case() -> None:
     server = FakeServer(said=good)
-    verify(server, plan())
+    verify(at(server), plan())
     assert server.payloads[0] == chat.payload(NAME)
     assert cases()[0].name == "seed-chat"
 
@@ -94,9 +95,42 @@ def test_a_silent_engine_fails_its_case() -> None:
     assert "engine 1 (worker1 on atlas-2)" in result.detail
 
 
+def test_through_a_router_every_server_is_told() -> None:
+    servers = [FakeServer(said=good), FakeServer(said=good)]
+    by_name = {"replica0": servers[0], "replica1": servers[1], "router": FakeRouter(behind=servers)}
+    made = routed({"replica0": [0], "replica1": [0]})
+    results = verify(lambda process: by_name[process.name], made)
+    assert [result.name for result in results if not result.ok] == []
+    told = next(result.detail for result in results if result.name == "engines")
+    assert re.fullmatch(r"replica0 on atlas-1: \d+ tokens; replica1 on atlas-2: \d+ tokens", told)
+
+
+def test_a_server_is_asked_past_the_router() -> None:
+    servers = {"replica0": FakeServer(failing=Response(500)), "replica1": FakeServer(said=good)}
+    made = routed({"replica0": [0], "replica1": [0]})
+    assert direct(made) == made.servers
+    for server in direct(made):
+        results = verify(lambda process: servers[process.name], made, server=server)
+        assert failed(results) is (server.name == "replica0")
+
+
+def test_halves_cannot_be_asked_one_by_one() -> None:
+    made = routed({"p": [0], "d": [0]}, roles={"p": "prefill", "d": "decode"})
+    with pytest.raises(UsageError, match="do a part of each answer"):
+        direct(made)
+
+
+def test_a_router_may_refuse_an_unknown_model_in_its_own_way() -> None:
+    made = routed({"replica0": [0], "replica1": [0]})
+    router = FakeServer(failing=Response(502))
+    router.models = {**router.models, "qnext-no-such-model": 1}
+    assert verify(at(router), made, only=("unknown-model",))[0].ok
+    assert not verify(at(router), made, server=made.servers[0], only=("unknown-model",))[0].ok
+
+
 def test_an_unknown_case_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="no case named sead") as caught:
-        verify(FakeServer(), plan(), only=("sead",))
+        verify(at(FakeServer()), plan(), only=("sead",))
     assert "seed-chat" in caught.value.hint
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provision.facts.model import ModelFolder
+from provision.facts.model import LatentAttention, ModelFolder, RopeScaling, parse_config
 
 CONFIG = {
     "model_type": "qwen3_next",
@@ -120,3 +120,118 @@ def test_the_digest_is_of_content_and_not_of_place(look: Any, folder: Path, tmp_
     assert look(ModelFolder(str(other))).digest == one
     (other / "model-00002-of-00002.safetensors").write_bytes(safetensors([51]))
     assert look(ModelFolder(str(other))).digest != one
+
+
+def test_a_quantised_folder_says_how(look: Any, folder: Path) -> None:
+    (folder / "quant_model_description.json").write_text(json.dumps({"w.weight": "W8A8", "model_quant_type": "W8A8"}))
+    value = look(ModelFolder(str(folder)))
+    assert (value.quantized, value.quantized_as, value.problems) == (True, "W8A8", ())
+    (folder / "quant_model_description.json").write_text("{}")
+    assert look(ModelFolder(str(folder))).quantized_as == ""
+
+
+def test_the_bytes_of_the_weights(look: Any, folder: Path) -> None:
+    assert look(ModelFolder(str(folder))).weight_bytes == 350
+    (folder / "model.safetensors.index.json").unlink()
+    assert look(ModelFolder(str(folder))).weight_bytes == 0  # whether any is missing is unknown
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    assert look(ModelFolder(str(folder))).weight_bytes == 300  # a single file needs no index
+
+
+@pytest.mark.parametrize("key", ["num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts"])
+def test_experts_by_any_name(key: str) -> None:
+    config = parse_config(json.dumps({key: 64, "num_hidden_layers": 10, "first_k_dense_replace": 2}))
+    assert config is not None
+    assert (config.experts, config.expert_layers) == (64, 8)
+
+
+@pytest.mark.parametrize(
+    ("more", "layers"),
+    [
+        ({}, 12),
+        ({"decoder_sparse_step": 2}, 6),
+        ({"mlp_only_layers": [0, 1, 2]}, 9),
+        ({"moe_layer_freq": [0, 0, 1, 1]}, 2),
+        ({"moe_layers": [3, 5]}, 2),
+        ({"mlp_layer_types": ["dense", "sparse"]}, 1),
+        ({"first_k_dense_replace": 99}, 0),
+    ],
+)
+def test_layers_with_experts(more: dict[str, Any], layers: int) -> None:
+    config = parse_config(json.dumps({"num_experts": 4, "num_hidden_layers": 12, **more}))
+    assert config is not None
+    assert config.expert_layers == layers
+
+
+@pytest.mark.parametrize(
+    ("more", "layers"),
+    [
+        ({}, None),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, None),
+        ({"layer_types": ["full_attention", "linear_attention", "linear_attention"]}, 1),
+        ({"full_attention_interval": 4}, 3),
+        ({"hybrid_override_pattern": "M-M*-"}, 1),
+        ({"attn_type_list": [0, 0, 1]}, 1),
+        ({"attn_type_list": [1, 1]}, None),
+    ],
+)
+def test_layers_with_a_cache(more: dict[str, Any], layers: int | None) -> None:
+    config = parse_config(json.dumps({"num_hidden_layers": 12, **more}))
+    assert config is not None
+    assert config.attention_layers == layers
+
+
+@pytest.mark.parametrize(
+    ("quantized", "method", "bits"),
+    [
+        (None, "", None),
+        ({"quant_method": "awq", "bits": 4}, "awq", 4),
+        ({"quant_method": "fp8"}, "fp8", 8),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "modelopt", 4),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4}}}},
+            "compressed-tensors",
+            4,
+        ),
+        ({"quant_method": "other"}, "other", None),
+        ("text", "", None),
+    ],
+)
+def test_quantisation(quantized: object, method: str, bits: int | None) -> None:
+    for text in ({"quantization_config": quantized}, {"text_config": {"a": 1, "quantization_config": quantized}}):
+        config = parse_config(json.dumps(text))
+        assert config is not None
+        assert (config.quantization, config.weight_bits) == (method, bits)
+
+
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize(
+    ("said", "rope"),
+    [
+        (None, None),
+        ({"rope_type": "default", "rope_theta": 1}, None),
+        ({"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 100}, RopeScaling("yarn", 4.0, 100)),
+        ({"type": "linear", "factor": 2.5}, RopeScaling("linear", 2.5)),
+        ({"type": "linear", "factor": "4"}, None),
+        ({"type": "linear", "factor": -1}, None),
+        ({"type": "linear", "factor": float("nan")}, None),
+        ({"full_attention": {"factor": 8}}, None),
+    ],
+)
+def test_rope(key: str, said: object, rope: RopeScaling | None) -> None:
+    config = parse_config(json.dumps({key: said, "model_type": "m"}))
+    assert config is not None
+    assert config.rope == rope
+
+
+def test_latent_attention_in_a_nested_part() -> None:
+    inner = {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "q_lora_rank": None}
+    for text in ({"text_config": inner}, {"thinker_config": {"text_config": inner}}, {"llm_config": inner}, inner):
+        config = parse_config(json.dumps(text))
+        assert config is not None
+        assert config.latent == LatentAttention(512, 64)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", "{", '"x"', "[" * 2000])
+def test_what_is_no_config(text: str) -> None:
+    assert parse_config(text) is None

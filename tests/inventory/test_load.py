@@ -259,7 +259,11 @@ def test_hints_say_what_to_do(loaded: Loaded) -> None:
         "hardware: atlas-800-a3": ("hardware: atlas-800-A3", "did you mean 'atlas-800-a3'?"),
         "tensor_parallel_size: 4": ("tensor_parallel_size: '4'", "remove the quotes"),
         "topology: data-parallel": ("topology: dataparallel", "did you mean 'data-parallel'?"),
-        "model: {path: /data/m}": ("model: {}", "path: folder of the weights, the same path on every node"),
+        "model: {path: /data/m}": (
+            "model: {}",
+            "path: folder of the weights, the same path on every node; "
+            "or the name of a repository (Qwen/Qwen3-8B), whose weights lie in the hub's cache on every node",
+        ),
     }
     for good, (bad, hint) in hints.items():
         (found,) = errors(lambda: loaded(BASE.replace(good, bad) + "  hosts: {n1: }\n"))  # noqa: B023

@@ -95,7 +95,9 @@ def test_every_key_is_documented_with_its_default(key: str) -> None:
     default = ROWS[key][3].strip().strip("`")
     if field.is_required():
         assert default == ""
-    elif isinstance(field.default, float | int) and field.default is not True:
+    elif isinstance(field.default, bool):
+        assert default == str(field.default).lower()
+    elif isinstance(field.default, float | int):
         assert float(default) == field.default
     elif isinstance(field.default, str):
         assert default == field.default

@@ -36,6 +36,31 @@ def test_a_run_ends_with_endpoint_and_answer(monkeypatch: pytest.MonkeyPatch) ->
     assert "Bearer" not in outcome.next[0]
 
 
+def test_of_several_servers_it_tells_the_router_and_the_servers_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "prove", proven)
+    made = cluster(settings(topology="replicas", data_parallel_size=1, replicas_per_node=2, router={"kind": "nginx"}))
+
+    summary = drive(prove.run(prove.Args(), running(made))).outcome.summary
+
+    assert summary["router"].endswith("router on atlas-1")
+    assert summary["servers"] == "4 on 2 nodes: replica0, replica1 on atlas-1; replica2, replica3 on atlas-2"
+    assert summary["engines"] == "4, all generating"
+    assert "ranks" not in summary
+
+
+def test_the_process_that_failed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unproven(*args: Any, **more: Any) -> Proof:
+        raise ProofFailed("replica1 on atlas-2: no", hint="h", node="atlas-2", process="replica1")
+
+    monkeypatch.setattr(prove, "prove", unproven)
+    made = cluster(settings(topology="replicas", data_parallel_size=1))
+
+    with pytest.raises(ProofFailed, match=r"^replica1 on atlas-2: no$") as caught:
+        drive(prove.run(prove.Args(), running(made)))
+
+    assert (caught.value.node, caught.value.hint) == ("atlas-2", "h")
+
+
 def test_a_key_is_asked_for_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prove, "prove", proven)
     made = cluster(settings(api_key=Secret.of("sk-of-the-test")))

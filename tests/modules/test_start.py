@@ -9,7 +9,8 @@ from provision.errors import CommandFailed, LaunchFailed
 from provision.facts.network import Listener, PortsValue
 from provision.modules import start
 from provision.results import Result
-from tests.modules.world import cluster, container, containers, drive, running
+from provision.serve import launch
+from tests.modules.world import cluster, container, containers, drive, replicas, running
 
 LISTENS = {"ports": PortsValue((Listener("10.0.0.1", 13389, 1, "vllm"),))}
 
@@ -44,6 +45,45 @@ def test_bare_nodes_start_wave_by_wave(slept: list[float]) -> None:
     assert driven.actions[0].actions["atlas-1"].script == "exec sh /var/lib/qnext/qnext/launch/head.sh\n"
     assert len(slept) == 2
     assert driven.outcome.message == "2 started"
+
+
+def test_the_router_starts_apart_when_the_servers_are_ready(slept: list[float]) -> None:
+    made = replicas()
+
+    def perform(action: Run | Call) -> Result:
+        for node in made.nodes:
+            planned = launch.observed(made)
+            found = [container(s.process, s.digest) for s in planned.scripts_of(node.name)]
+            node.facts["containers"] = containers(*found)
+        return Result(action.label, 0, "")
+
+    servers = drive(start.run(start.Args(part="servers"), made), perform)
+    assert servers.labels[0] == {"atlas-1": "start replica0", "atlas-2": "start replica1"}
+    assert servers.outcome.message == "2 started"
+
+    made.nodes[0].facts["containers"] = containers(container("replica0"))
+    front = drive(start.run(start.Args(part="front"), made), perform)
+    assert front.labels == [{"atlas-1": "start router"}, {"atlas-1": "wait until router has started"}]
+
+
+def test_nothing_stands_before_a_single_api() -> None:
+    driven = drive(start.run(start.Args(part="front"), cluster()))
+
+    assert driven.actions == []
+    assert driven.outcome.skipped
+
+
+def test_servers_of_a_node_start_one_by_one_and_are_awaited_together(slept: list[float]) -> None:
+    made = replicas(nodes=1, replicas_per_node=2)
+    made.nodes[0].facts["containers"] = containers()
+
+    driven = drive(start.run(start.Args(part="servers"), made))
+
+    assert driven.labels == [
+        {"atlas-1": "start replica0"},
+        {"atlas-1": "start replica1"},
+        {"atlas-1": "wait until replica0, replica1 have started"},
+    ]
 
 
 def test_a_process_that_ends_while_its_wave_is_awaited(slept: list[float]) -> None:

@@ -1,10 +1,13 @@
-"""Stopping: all or nothing, the head first, and each log is kept before its container goes."""
+"""Stopping: by groups, the head first, and each log is kept before its container goes."""
 
 from __future__ import annotations
 
+import pytest
+
+from provision.errors import UsageError
 from provision.http import Response
 from provision.modules import stop
-from tests.modules.world import cluster, containers, drive, running
+from tests.modules.world import cluster, container, containers, dead, drive, replicas, running
 
 HEAD_FIRST = [{"atlas-1": "stop qnext-qnext-head"}, {"atlas-2": "stop qnext-qnext-worker1"}]
 
@@ -69,7 +72,77 @@ def test_a_server_that_says_it_is_dead() -> None:
     driven = drive(stop.run(differing(), made))
 
     assert driven.labels == HEAD_FIRST
-    assert "the server is dead: /health: HTTP 503" in driven.outcome.message
+    assert "head is dead: /health: HTTP 503" in driven.outcome.message
+
+
+def test_only_the_replica_that_differs_stops() -> None:
+    made = running(replicas(), replica1={"state": "exited", "exit_code": 137})
+
+    driven = drive(stop.run(differing(), made))
+
+    assert driven.labels == [{"atlas-2": "stop qnext-qnext-replica1"}]
+    assert driven.outcome.message == "1 over all nodes stopped: replica1 on atlas-2: exited with exit status 137"
+
+
+def test_a_dead_replica_stops_alone() -> None:
+    made = running(replicas())
+    made.nodes[1].desks[8100].answers = dead()
+
+    assert drive(stop.run(differing(), made)).labels == [{"atlas-2": "stop qnext-qnext-replica1"}]
+
+
+def test_a_router_without_servers_is_not_dead() -> None:
+    made = running(replicas())
+    made.nodes[0].desks[8000].answers = dead(b"no server")
+
+    assert drive(stop.run(differing(), made)).actions == []
+
+
+def test_what_is_no_longer_declared_goes() -> None:
+    made = running(replicas())
+    value = made.nodes[1].facts["containers"]
+    made.nodes[1].facts["containers"] = containers(*value.containers, container("replica9"))
+
+    driven = drive(stop.run(differing(), made))
+
+    assert driven.labels == [{"atlas-2": "stop qnext-qnext-replica9"}]
+    assert "replica9 on atlas-2: not declared on this node" in driven.outcome.message
+
+
+def test_the_router_goes_first_and_headless_ranks_last() -> None:
+    made = running(replicas())
+    ranks = [container("decode-head", group="decode"), container("decode-worker1", group="decode", headless=True)]
+    made.nodes[1].facts["containers"] = containers(*ranks, container("pool"))
+
+    assert drive(stop.run(stop.Args(), made)).labels == [
+        {"atlas-1": "stop qnext-qnext-router"},
+        {"atlas-1": "stop qnext-qnext-replica0", "atlas-2": "stop qnext-qnext-decode-head"},
+        {"atlas-2": "stop qnext-qnext-decode-worker1"},
+        {"atlas-2": "stop qnext-qnext-pool"},
+    ]
+
+
+def test_a_group_by_name_and_those_that_are_dead() -> None:
+    made = running(replicas(nodes=3), replica2={"state": "exited"})
+
+    driven = drive(stop.run(differing(groups=["replica1"], restart=True), made))
+
+    assert driven.labels == [{"atlas-2": "stop qnext-qnext-replica1", "atlas-3": "stop qnext-qnext-replica2"}]
+    assert "replica2 on atlas-3 has ended" in driven.outcome.message
+
+
+def test_a_process_of_the_only_group_names_all_of_it() -> None:
+    made = healthy(running(cluster()))
+
+    assert drive(stop.run(differing(groups=["worker1"]), made)).labels == HEAD_FIRST  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "hint"), [("replika1", "did you mean 'replica1'?"), ("x", "replica0, replica1, router")])
+def test_an_unknown_group(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="has no group") as caught:
+        drive(stop.run(differing(groups=[name]), running(replicas())))
+
+    assert hint in caught.value.hint
 
 
 def test_one_that_does_not_answer_yet_is_left_to_load() -> None:

@@ -34,12 +34,17 @@ class Desk(Server):
 
 @dataclass
 class Node(FakeNode):
-    """``steps`` are changes to facts, one for each look; ``texts`` is what reading scripts print."""
+    """``steps`` are changes to facts, one for each look; ``texts`` is what reading scripts print. ``desks`` are servers
+    by port, where there are several."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     texts: str = ""
     kept: dict[str, str] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
+    desks: dict[int, Desk] = field(default_factory=dict)
+
+    def http(self, port: int, *, host: str = "127.0.0.1") -> Server:
+        return self.desks.get(port, self.server)
 
     def observe(self, facts: Any) -> None:
         self.observed += 1
@@ -74,6 +79,27 @@ def cluster(own: Settings | None = None, nodes: int = 2) -> Any:
     return FakeCluster([_node(index, own) for index in range(nodes)])
 
 
+def replicas(nodes: int = 2, **serve: Any) -> Any:
+    """Nodes with a server each behind a router on the first; every API answers."""
+    own = settings(topology="replicas", data_parallel_size=1, router={"kind": "vllm-router"}, **serve)
+    made = cluster(own, nodes)
+    for process in launch.observed(made).plan.processes:
+        node = next(node for node in made.nodes if node.name == process.node)
+        if process.api_port is not None:
+            node.desks[process.api_port] = Desk(answers=well(process.health))
+    return made
+
+
+def well(health: str = "/health") -> dict[str, list[Response]]:
+    """The answers of a server that serves."""
+    return {health: [Response(200)], "/v1/models": [Response(200, b"{}")]}
+
+
+def dead(text: bytes = b"EngineDeadError") -> dict[str, list[Response]]:
+    """The answers of a server whose engine has died."""
+    return {"/health": [Response(503, text)]}
+
+
 def _node(index: int, own: Settings) -> Node:
     facts = healthy(index, own).facts | {
         "launch-folder": LaunchFolderValue(),
@@ -88,7 +114,9 @@ def container(process: str, digest: str = "", **changes: Any) -> Container:
     name = f"qnext-qnext-{process}"
     plain: dict[str, Any] = {"state": "running", "image_id": IMAGE_ID, "cluster": "qnext", "exit_code": 0}
     rank = 0 if process in ("head", "server") else 1
-    return Container(name.ljust(64, "0"), name, process=process, digest=digest, **{**plain, "rank": rank, **changes})
+    labels = {"kind": process} if process in ("router", "pool") else {"group": process} if "replica" in process else {}
+    every = {**plain, "rank": rank, **labels, **changes}
+    return Container(name.ljust(64, "0"), name, process=process, digest=digest, **every)
 
 
 def running(made: Any, **changes: Any) -> Any:

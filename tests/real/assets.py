@@ -36,6 +36,7 @@ from typing import IO
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "image-requirements.txt"
 MAKE_MODELS = HERE / "make_models.py"
+PLUGIN = HERE / "cpu_collectives.py"
 
 SITE = "usr/local/lib/python3.11/dist-packages"
 """Where the image's own Python looks first, so that no path file is needed."""
@@ -49,7 +50,7 @@ class AssetsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what is built, besides the two files named in `digest`.
+    """Everything that decides what is built, besides the files named in `digest`.
 
     Raise `version` when the steps themselves change.
     """
@@ -67,6 +68,12 @@ class Recipe:
         "python3-pip",
     )
     prune: tuple[str, ...] = (
+        f"{SITE}/include",
+        f"{SITE}/nixl_ep",
+        f"{SITE}/nixl_ep_cu12",
+        f"{SITE}/ray/dashboard/client",
+        f"{SITE}/ray/jars",
+        f"{SITE}/ray/rllib",
         f"{SITE}/torch/include",
         f"{SITE}/torch/test",
         "usr/share/doc",
@@ -97,7 +104,7 @@ class Recipe:
     def digest(self) -> str:
         """Return 16 hex digits that change with anything that the build depends on."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        for file in (REQUIREMENTS, MAKE_MODELS):
+        for file in (REQUIREMENTS, MAKE_MODELS, PLUGIN):
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -237,6 +244,7 @@ def install_vllm(root: Path, work: Path) -> None:
     for entry in target.iterdir():
         entry.rename(site / entry.name)
     call_it_vllm(site)
+    add_plugin(site)
 
 
 def call_it_vllm(site: Path) -> None:
@@ -249,6 +257,15 @@ def call_it_vllm(site: Path) -> None:
     lines = (copy / "METADATA").read_text().split("\n")
     new = {"Name:": "Name: vllm", "Version:": f"Version: {version}"}
     (copy / "METADATA").write_text("\n".join(new.get(line.split(" ")[0], line) for line in lines))
+
+
+def add_plugin(site: Path) -> None:
+    """Install `cpu_collectives.py` as a plugin of vLLM's, which finds those by their entry points."""
+    shutil.copy(PLUGIN, site / PLUGIN.name)
+    metadata = site / f"{PLUGIN.stem}-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN.stem}\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[vllm.general_plugins]\n{PLUGIN.stem} = {PLUGIN.stem}:register\n")
 
 
 def compile_all(root: Path, work: Path) -> None:

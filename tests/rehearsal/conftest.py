@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from provision.rehearsal.standins.process import birth
 from provision.rehearsal.standins.system import login_environment
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
+SERVED = ("--served-model-name", "qwen3_next", "--max-model-len", "32768", "--gpu-memory-utilization", "0.8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +92,39 @@ class Machine:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def serve(
-        self, *arguments: str, name: str = "server", env: dict[str, str] | None = None, image: str = IMAGE
-    ) -> Done:
-        """``docker run`` of a vLLM server with the recipe of an Atlas node."""
-        devices = [f"/dev/davinci{n}" for n in range(self.node.dies)]
+        self, *arguments: str, name: str = "server", env: dict[str, str] | None = None, image: str = IMAGE,
+        dies: Sequence[int] | None = None,
+    ) -> Done:  # fmt: skip
+        """``docker run`` of a vLLM server with the recipe of an Atlas node, with all of its dies or some."""
+        words = (
+            "bash",
+            "-lic",
+            'exec "$@"',
+            "qnext",
+            "vllm",
+            "serve",
+            MODEL,
+            *SERVED,
+            "--port",
+            str(self.port),
+            *arguments,
+        )
+        return self.start(*words, name=name, env=env, image=image, dies=dies)
+
+    def start(
+        self, *command: str, name: str = "server", env: dict[str, str] | None = None, image: str = IMAGE,
+        dies: Sequence[int] | None = None, binds: Sequence[str] = (),
+    ) -> Done:  # fmt: skip
+        """``docker run`` of any command with that recipe."""
+        devices = [f"/dev/davinci{n}" for n in (range(self.node.dies) if dies is None else dies)]
         devices += ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"] if self.node.is_npu else []
         sources = ["/usr/local/dcmi", "/usr/local/Ascend/driver/lib64"] if self.node.is_npu else []
         return self.docker(
             "run", "-d", "--name", name, "--net=host", "--shm-size=16g", "--label", "qnext.cluster=test",
             *(word for device in devices for word in ("--device", device)),
             *(word for source in (*sources, MODEL) for word in ("-v", f"{source}:{source}")),
-            *(word for key, value in (env or {}).items() for word in ("-e", f"{key}={value}")),
-            image, "bash", "-lic", 'exec "$@"', "qnext", "vllm", "serve", MODEL,
-            *("--port", str(self.port), "--served-model-name", "qwen3_next"),
-            *("--max-model-len", "32768", "--gpu-memory-utilization", "0.8"),
-            *arguments,
+            *(word for bind in binds for word in ("-v", bind)),
+            *(word for key, value in (env or {}).items() for word in ("-e", f"{key}={value}")), image, *command,
         )  # fmt: skip
 
     def logs(self, name: str = "server") -> str:

@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from provision.accel.ascend.npu_smi import parse_info
 from provision.rehearsal.faults import clear_fault, fault, set_fault
 from provision.rehearsal.layout import MODEL
+from tests.rehearsal.client import SUM, TP4, Client, fast
 from tests.rehearsal.conftest import IMAGE, Machine, until
 
 pytestmark = pytest.mark.rehearsal
 
 Machines = Callable[..., list[Machine]]
-TP4 = ("--tensor-parallel-size", "4")
-SUM = "What is 17*23?"
-
-
-class Client:
-    """HTTP to a server on a node."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._address = (machine.node.address, machine.port)
-
-    def call(self, path: str, payload: object = None, token: str = "") -> tuple[int, str]:
-        """Status and body; status 0 where nobody answers."""
-        connection = http.client.HTTPConnection(*self._address, timeout=20)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            body = None if payload is None else json.dumps(payload)
-            connection.request("GET" if payload is None else "POST", path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except OSError:
-            return 0, ""
-        finally:
-            connection.close()
-
-    def chat(self, text: str, **more: object) -> tuple[int, Any]:
-        status, body = self.call(
-            "/v1/chat/completions",
-            {"model": "qwen3_next", "messages": [{"role": "user", "content": text}], "temperature": 0, **more},
-        )
-        return status, json.loads(body) if body.startswith("{") else body
-
-    def text(self, text: str, **more: object) -> str:
-        status, body = self.chat(text, **more)
-        assert status == 200, body
-        return str(body["choices"][0]["message"]["content"])
-
-    def generated(self) -> list[float]:
-        """vllm:generation_tokens_total by engine."""
-        found = re.findall(r'vllm:generation_tokens_total\{engine="(\d+)".*?\} ([\d.]+)', self.call("/metrics")[1])
-        return [float(value) for _, value in sorted(found, key=lambda pair: int(pair[0]))]
-
-    def wait(self) -> None:
-        until(lambda: self.call("/health")[0] == 200, "the server is healthy")
-
-
-def fast(*machines: Machine) -> None:
-    for machine in machines:
-        machine.node.state.set("vllm/start_seconds", "0.1")
-        machine.node.state.set("vllm/tokens_per_second", "100000")
 
 
 @pytest.fixture

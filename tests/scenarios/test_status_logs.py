@@ -32,7 +32,9 @@ def standing(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_status_as_json(standing: Practice, program: Program) -> None:
     status = shared.status_tells(program, standing.inventory, BOTH)
 
-    assert set(status) == {"cluster", "endpoint", "served_name", "processes", "problem", "up", "unreachable"}
+    told = {"cluster", "endpoint", "served_name", "processes", "groups", "problem", "up", "degraded", "unreachable"}
+    assert set(status) == told
+    assert [group["serviceable"] for group in status["groups"]] == [True]
     assert status["cluster"] == "rehearsal"
     assert {p["image_id"][:7] for p in status["processes"]} == {"sha256:"}
     assert status["processes"][1]["health"] == "-"
@@ -43,9 +45,12 @@ def test_status_as_a_table(standing: Practice, program: Program) -> None:
 
     assert answer.exit == 0
     rows = [line.split() for line in answer.stdout.splitlines() if line.strip().startswith("node")]
-    assert rows[0] == ["node", "process", "state", "age", "health", "devices", "image", "drift"]
-    assert [row[:3] for row in rows[1:]] == [["node1", "head", "running"], ["node2", "worker1", "running"]]
-    assert rows[1][4] == "answers"
+    assert rows[0] == ["node", "process", "rank", "api", "state", "age", "health", "devices", "image", "drift"]
+    assert [row[:5] for row in rows[1:]] == [
+        ["node1", "head", "0", "8000", "running"],
+        ["node2", "worker1", "1", "-", "running"],
+    ]
+    assert rows[1][6] == "answers"
     endpoint = f"http://{standing.info.addresses[0]}:8000"
     assert answer.stdout.splitlines()[-1] == f"rehearsal: up; 2 of 2 processes run; qwen3_next at {endpoint}"
     assert answer.stderr == ""

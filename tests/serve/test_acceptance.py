@@ -1,7 +1,8 @@
-"""Upstream's own multi-node and Qwen3-Next configurations: for the same cluster, the same command and environment.
+"""Upstream's own configurations, imported: for the same cluster, the same words and the same environment.
 
-The scripts are read in place. Left aside is only what a launcher adds or computes: addresses and interfaces, the port
-of a headless process (vLLM ignores it), a start rank of 0 on the head (the same as none), sizes of 1, the served name.
+Each folder of ``../shared/acceptance`` holds a configuration and the shell scripts that upstream's own converter made
+of it. They are read in place, and all that are there are tried. Left aside is only what the launcher adds to the
+environment for the network of each node.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,163 +18,148 @@ from typing import Any
 import pytest
 
 from provision import yamlio
-from provision.serve.argv import normal
-from provision.serve.build import build_plan
+from provision.inventory.load import load
+from provision.serve.importing import vllm_ascend
+from provision.serve.importing.inventory import Target, inventory_of
+from provision.serve.importing.recipe import Notes
+from provision.serve.launch import declared
 from provision.serve.plan import LaunchPlan, Process
-from tests.serve.clusters import options, pairs, settings
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "acceptance" / "vllm-ascend"
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="upstream's configurations are not beside this repository")
 
-INTERNAL_DP = {
-    "DeepSeek-V3.1-BF16": "atlas-800-a3",
-    "DeepSeek-V3_2-W8A8-A3-dual-nodes": "atlas-800-a3",
-    "GLM-5.1-W8A8C8-A3_128k_90_50": "atlas-800-a3",
-    "GLM5_1-W8A8-A2-dual-nodes": "atlas-800-a2",
-    "Kimi-K2_5-W4A8-A2-dual-nodes": "atlas-800-a2",
-    "Qwen3-235B-A22B": "atlas-800-a3",
-}
-"""Cases of plain internal data parallel; the others are disaggregated, which is another topology."""
+NETWORK = {"HCCL_IF_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "VLLM_HOST_IP"}
+ARGUMENTS_OF_THE_TEMPLATE = ("devices", "port", "dp-size", "rank", "dp-address", "dp-rpc-port", "tp-size")
+"""What ``$1`` to ``$7`` are in ``run_dp_template.sh`` [vllm-ascend examples/external_online_dp]."""
 
-PER_NODE = {
-    *("HCCL_IF_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "VLLM_HOST_IP"),
-}
-LAUNCHER = {
-    *("ASCEND_VISIBLE_DEVICES", "HCCL_CONNECT_TIMEOUT", "VLLM_ENGINE_READY_TIMEOUT_S"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-}
-"""Variables that this launcher sets where the operator doesn't."""
 
-COMPUTED = {
-    *("data-parallel-size", "data-parallel-size-local", "data-parallel-start-rank", "data-parallel-address"),
-    *("data-parallel-rpc-port", "tensor-parallel-size", "host", "port", "headless"),
-}
-IGNORED = {"served-model-name"}
+def cases(kind: str) -> list[str]:
+    return sorted(path.parent.name for path in (SHARED / kind).glob("*/config.yaml"))
+
+
+def plan_of(path: Path, folder: Path, *, case: str | None = None) -> LaunchPlan:
+    """The plan of the inventory that a configuration is imported as."""
+    notes = Notes()
+    recipe = vllm_ascend.read(path.read_text(encoding="utf-8"), path.name, notes, case=case)
+    hosts = tuple(address(index) for index in range(len(recipe.servers)))
+    text = inventory_of(recipe, Target(path.name, hosts), notes)
+    inventory = folder / "cluster.yaml"
+    inventory.write_text(text, encoding="utf-8")
+    return declared(load(inventory)).plan
+
+
+def address(index: int) -> str:
+    return f"10.0.0.{index + 1}"
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """A node's script: environment, positional model, options with parsed values."""
+    """A script's environment, and the words of its command."""
 
     env: dict[str, str]
-    model: str
-    options: dict[str, Any]
+    words: list[str]
 
 
-def parse_script(text: str) -> Upstream:
+def read_script(text: str, known: Mapping[str, str]) -> Upstream:
+    """``known`` are variables, positional ones too, that stand for themselves in the script."""
     head, _, command = text.partition("vllm serve")
-    env = dict(line.removeprefix("export ").split("=", 1) for line in head.splitlines() if line.startswith("export "))
-    words = shlex.split(re.sub(r"\\\n", " ", command))
-    words = [re.sub(r"\$(\w+)", lambda found: env.get(found[1], found[0]), word) for word in words]
-    return Upstream({name: "".join(shlex.split(value)) for name, value in env.items()}, words[0], parse(words[1:]))
+    env: dict[str, str] = {}
+    for line in head.splitlines():
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            env[name] = filled("".join(shlex.split(value)), known)
+    joined = re.sub(r"\\\n", " ", "vllm serve" + command)
+    return Upstream(env, [filled(word, {**known, **env}) for word in shlex.split(joined)])
 
 
-def parse(words: list[str]) -> dict[str, Any]:
-    return {normal(name): [value(word) for word in values] for name, values in options(words).items() if name}
+def filled(text: str, known: Mapping[str, str]) -> str:
+    return re.sub(r"\$\{?(\w+)\}?", lambda found: known.get(found[1], found[0]), text)
+
+
+def assert_same(process: Process, upstream: Upstream) -> None:
+    assert [value(word) for word in process.argv] == [value(word) for word in upstream.words]
+    assert {name: text for name, text in process.env.items() if name not in NETWORK} == upstream.env
+    assert {*process.env, *process.interface_env} >= NETWORK
 
 
 def value(word: str) -> Any:
+    """A word; JSON parsed."""
+    if not word.startswith(("{", "[")):
+        return word
     try:
         return json.loads(word)
     except ValueError:
         return word
 
 
-def plain(given: dict[str, Any]) -> dict[str, Any]:
-    """Options without what says nothing."""
-    kept = {name: values for name, values in given.items() if name not in IGNORED}
-    if "headless" in kept:
-        kept = {name: values for name, values in kept.items() if name not in ("host", "port")}
-    elif kept.get("data-parallel-start-rank") == [0]:
-        del kept["data-parallel-start-rank"]
-    if kept.get("data-parallel-size") == [1]:
-        del kept["data-parallel-size"]
-    return kept
+def servers_on(plan: LaunchPlan, index: int) -> list[Process]:
+    return [p for p in plan.processes if p.kind == "server" and p.node_index == index]
 
 
-def engine_args(given: Upstream) -> dict[str, Any]:
-    """What an operator would carry over into serve.engine_args."""
-    rest = {name: values for name, values in given.options.items() if name not in COMPUTED}
-    return {name: values[0] if values else True for name, values in rest.items()}
+@pytest.mark.parametrize("name", cases("internal_dp") if SHARED.is_dir() else [])
+def test_internal(name: str, tmp_path: Path) -> None:
+    folder = SHARED / "internal_dp" / name
+    plan = plan_of(folder / "config.yaml", tmp_path)
+    scripts = sorted(folder.glob("node*.sh"))
+    assert len({p.node for p in plan.processes}) == len(scripts) >= 2
+    split = yamlio.load(folder / "config.yaml").data.get("disaggregated_prefill") or {}
+    decoders = split.get("decoder_host_index", [])
+    for index, script in enumerate(scripts):
+        master = decoders[0] if index in decoders else 0
+        known = {"LOCAL_IP": address(index), "MASTER_IP": address(master)}
+        (process,) = servers_on(plan, index)
+        assert_same(process, read_script(script.read_text(encoding="utf-8"), known))
 
 
-def plan_for(nodes: list[Upstream], hardware: str, topology: str) -> LaunchPlan:
-    head = nodes[0].options
-    made = []
-    for index, node in enumerate(nodes):
-        given = settings(
-            hardware,
-            path="/" + nodes[0].model,
-            topology=topology,
-            port=head["port"][0],
-            tensor_parallel_size=head["tensor-parallel-size"][0],
-            data_parallel_size=head.get("data-parallel-size", [1])[0],
-            data_parallel_rpc_port=head.get("data-parallel-rpc-port", [13389])[0],
-            engine_args=engine_args(node),
-            env=node.env,
-        )
-        made.append((pairs(given, len(nodes))[index][0], given))
-    return build_plan(made)
+@pytest.mark.parametrize("name", cases("external_dp") if SHARED.is_dir() else [])
+def test_external(name: str, tmp_path: Path) -> None:
+    folder = SHARED / "external_dp" / name
+    plan = plan_of(folder / "config.yaml", tmp_path)
+    nodes = {f"NODE_{index}_IP": address(index) for index in range(8)}
+    launched = [line for line in (folder / "launch.sh").read_text().splitlines() if line.startswith("python")]
+    assert len(launched) >= 2
+    for index, line in enumerate(launched):
+        words = shlex.split(filled(line, nodes))[2:]
+        template = (folder / f"run_dp_template.node{index}.sh").read_text(encoding="utf-8")
+        ranks = ranks_of({name[2:]: word for name, word in zip(words[::2], words[1::2], strict=True)})
+        for process, known in zip(servers_on(plan, index), ranks, strict=True):
+            assert_same(process, read_script(template, {**nodes, **known}))
+    assert_same_proxy(plan, shlex.split(filled((folder / "proxy.sh").read_text().replace("\\\n", " "), nodes)))
 
 
-def assert_same(process: Process, upstream: Upstream, head_address: str) -> None:
-    ours = plain(parse(list(process.argv[3:])))
-    theirs = plain(upstream.options)
-    if "data-parallel-address" in theirs:
-        theirs["data-parallel-address"] = [head_address]
-    assert ours == theirs
-    assert process.argv[2] == "/" + upstream.model
-    added = LAUNCHER - upstream.env.keys()
-    assert {name: text for name, text in process.env.items() if name not in PER_NODE | added} == upstream.env
-    assert {*process.env, *process.interface_env} >= PER_NODE
-
-
-@pytest.mark.parametrize("name", INTERNAL_DP)
-def test_internal_data_parallel(name: str) -> None:
-    scripts = sorted((SHARED / "internal_dp" / name).glob("node*.sh"))
-    nodes = [parse_script(path.read_text(encoding="utf-8")) for path in scripts]
-    plan = plan_for(nodes, INTERNAL_DP[name], "data-parallel")
-    assert [process.name for process in plan.processes] == ["head", "worker1"]
-    for process, upstream in zip(plan.processes, nodes, strict=True):
-        assert_same(process, upstream, "10.0.0.1")
-
-
-def single_node_cases() -> list[tuple[str, str, dict[str, Any]]]:
+def ranks_of(launch: Mapping[str, str]) -> list[dict[str, str]]:
+    """``$1`` to ``$7`` of each rank that a launch starts."""
+    width = int(launch["tp-size"])
     found = []
-    for path in sorted((SHARED / "single_node").glob("*.yaml")):
-        hardware = "atlas-800-a2" if path.stem.endswith("-A2") else "atlas-800-a3"
-        for case in yamlio.load(path).data["test_cases"]:
-            profile = "qwen3-next-80b-a3b-instruct" + ("-w8a8" if "W8A8" in path.stem else "")
-            found.append((hardware, profile, case))
+    for local in range(int(launch["dp-size-local"])):
+        own = {
+            "devices": ",".join(map(str, range(local * width, (local + 1) * width))),
+            "port": str(int(launch["vllm-start-port"]) + local),
+            "rank": str(int(launch["dp-rank-start"]) + local),
+        }
+        found.append({str(n): {**launch, **own}[name] for n, name in enumerate(ARGUMENTS_OF_THE_TEMPLATE, start=1)})
     return found
+
+
+def assert_same_proxy(plan: LaunchPlan, words: Sequence[str]) -> None:
+    assert plan.entry.kind == "router"
+    assert plan.entry.argv[1].rpartition("/")[2] == words[1]
+    assert list(plan.entry.argv[2:]) == words[2:]
+
+
+def single_node_cases() -> list[tuple[Path, dict[str, Any]]]:
+    files = sorted((SHARED / "single_node").glob("*.yaml"))
+    return [(path, case) for path in files for case in yamlio.load(path).data["test_cases"]]
 
 
 SINGLE = single_node_cases() if SHARED.is_dir() else []
 
 
-def upstream_of(case: dict[str, Any]) -> Upstream:
-    words = [word.replace("$SERVER_PORT", "8000") for word in (*case["server_cmd"], *case.get("server_cmd_extra", ()))]
-    return Upstream({**case["envs"], "SERVER_PORT": "8000"}, case["model"], parse(words))
-
-
-@pytest.mark.parametrize(("hardware", "profile", "case"), SINGLE, ids=[case["name"] for *_, case in SINGLE])
-def test_qwen3_next_without_profile(hardware: str, profile: str, case: dict[str, Any]) -> None:
-    upstream = upstream_of(case)
-    process = plan_for([upstream], hardware, "single").processes[0]
-    upstream.options["host"] = ["0.0.0.0"]
-    assert_same(process, upstream, "")
-
-
-@pytest.mark.parametrize(("hardware", "profile", "case"), SINGLE, ids=[case["name"] for *_, case in SINGLE])
-def test_qwen3_next_with_its_profile_needs_only_what_differs(hardware: str, profile: str, case: dict[str, Any]) -> None:
-    upstream = upstream_of(case)
-    wanted = engine_args(upstream)
-    differing = {"async-scheduling": True}
-    differing |= {name: wanted[name] for name in ("max-model-len", "max-num-batched-tokens") if name in wanted}
-    given = settings(
-        hardware, profile=profile, path="/" + upstream.model, tensor_parallel_size=4, engine_args=differing,
-        env={"SERVER_PORT": 8000},
-    )  # fmt: skip
-    upstream.options["host"] = ["0.0.0.0"]
-    assert_same(build_plan(pairs(given)).processes[0], upstream, "")
+@pytest.mark.parametrize(("path", "case"), SINGLE, ids=[case["name"] for _, case in SINGLE])
+def test_qwen3_next_on_one_node(path: Path, case: dict[str, Any], tmp_path: Path) -> None:
+    plan = plan_of(path, tmp_path, case=case["name"])
+    env = {name: str(text) for name, text in case["envs"].items()} | {"SERVER_PORT": "8000"}
+    given = [filled(word, env) for word in (*case["server_cmd"], *case.get("server_cmd_extra", ()))]
+    (process,) = plan.processes
+    assert_same(process, Upstream(env, ["vllm", "serve", case["model"], *given]))

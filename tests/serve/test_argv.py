@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
-from provision.serve.argv import COMPUTED, computed, engine_arguments, normal, words
+from provision.inventory.model import Serve
+from provision.serve.argv import COMPUTED, computed, engine_arguments, normal, ordered, words
 from provision.serve.layout import layout_of
 from tests.serve.clusters import QWEN3_NEXT, pairs, settings
 
@@ -99,3 +100,30 @@ def test_arguments_for_several_nodes_come_with_several_nodes() -> None:
     given = settings(profile=QWEN3_NEXT, topology="data-parallel", tensor_parallel_size=4, data_parallel_size=8)
     assert engine_arguments(layout_of(pairs(given, 2)), 0)["seed"] == 1024
     assert "seed" not in arguments()
+
+
+NEEDED = {"host": "0.0.0.0", "port": 8000, "data-parallel-size": 2, "data-parallel-rpc-port": 29550}
+GIVEN = {"compilation-config": {"a": 1}, "seed": 7}
+SPARE = {"data-parallel-start-rank": 0}
+
+
+def test_without_an_order_computed_arguments_come_first() -> None:
+    found = ordered(Serve(), NEEDED, GIVEN, SPARE)
+    assert found[:4] == ("--host", "0.0.0.0", "--port", "8000")
+    assert found[-2:] == ("--seed", "7")
+    assert "--data-parallel-start-rank" not in found
+
+
+def test_an_order_names_and_spells_arguments_and_the_rest_follows() -> None:
+    order = ("seed", "max-num-seqs=4", "data-parallel-start-rank", "compilation_config", "port")
+    found = ordered(Serve(argument_order=order), NEEDED, GIVEN, SPARE)
+    named = ["--seed", "7", "--max-num-seqs", "4", "--data-parallel-start-rank", "0"]
+    assert list(found[:10]) == [*named, "--compilation_config", '{"a":1}', "--port", "8000"]
+    assert set(found[10:]) >= {"--host", "--data-parallel-size", "--data-parallel-rpc-port"}
+
+
+def test_as_given_leaves_out_what_vllm_takes_anyway() -> None:
+    found = ordered(Serve(as_given=True, argument_order=("port",)), NEEDED, GIVEN, SPARE)
+    assert found[:2] == ("--port", "8000")
+    assert not {"--host", "--data-parallel-rpc-port"} & set(found)
+    assert {"--data-parallel-size", "--seed"} <= set(found)

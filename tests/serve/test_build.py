@@ -10,7 +10,7 @@ import pytest
 
 from provision import yamlio
 from provision.serve.build import build_plan
-from provision.serve.plan import LaunchPlan, Wave
+from provision.serve.plan import LaunchPlan, Process, Wave
 from provision.serve.render import command_lines
 from tests.serve.clusters import options, pairs, settings, sites
 
@@ -19,8 +19,10 @@ CASES: dict[str, Any] = yamlio.parse(yamlio.read_text(GOLDEN / "clusters.yaml"))
 
 
 def plan_of(case: dict[str, Any]) -> LaunchPlan:
-    given = settings(case["hardware"], profile=case.get("profile"), **case["serve"])
-    return build_plan(pairs(given, case["nodes"], interface=case.get("interface", "")))
+    hosts = case.get("hosts", [{}] * case["nodes"])
+    given = [settings(case["hardware"], profile=case.get("profile"), **{**case["serve"], **host}) for host in hosts]
+    placed = pairs(given[0], case["nodes"], interface=case.get("interface", ""))
+    return build_plan([(site, own) for (site, _), own in zip(placed, given, strict=True)])
 
 
 def shown(plan: LaunchPlan) -> str:
@@ -33,11 +35,21 @@ def shown(plan: LaunchPlan) -> str:
             "",
             f"{process.name} on {process.node}: rank {process.rank}, engines {list(process.engines)}, "
             f"devices {list(process.devices)}, ports {dict(process.ports)}",
+            *_apart(process),
             *("  " + " ".join(words) for words in command_lines(process.argv)),
             *(f"  {name}={value}" for name, value in process.env.items()),
             *(f"  {name}={prefix}(interface)" for name, prefix in process.interface_env.items()),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _apart(process: Process) -> list[str]:
+    """What sets a process apart from the servers of a cluster's only group."""
+    if process.kind == "server" and not process.group and not process.files:
+        return []
+    kept = {"kind": process.kind, "group": process.group, "role": process.role, "image": process.image}
+    told = [f"{name} {value}" for name, value in kept.items() if value]
+    return [", ".join([*told, f"health {process.health}", *(f"/qnext/{each.name}" for each in process.files)])]
 
 
 @pytest.mark.parametrize("name", CASES)

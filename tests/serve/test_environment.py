@@ -72,9 +72,8 @@ def test_an_operators_proxy_is_bypassed_among_the_ranks() -> None:
     assert env["NO_PROXY"] == env["no_proxy"] == "localhost,127.0.0.1,10.0.0.1,10.0.0.2"
 
 
-def test_the_ascend_runtime_does_not_hand_out_devices_beside_ours() -> None:
-    assert of(settings())["ASCEND_VISIBLE_DEVICES"] == ""
-    assert "ASCEND_VISIBLE_DEVICES" not in of(settings("cpu"))
+def test_what_is_for_dockers_runtime_is_not_the_servers() -> None:
+    assert "ASCEND_VISIBLE_DEVICES" not in of(settings())
 
 
 def test_a_profile_of_other_hardware_sets_nothing() -> None:
@@ -84,6 +83,6 @@ def test_a_profile_of_other_hardware_sets_nothing() -> None:
 def test_computed_names_are_those_that_are_set() -> None:
     layout: Layout = layout_of(pairs(settings()))
     env, interfaces = environment(layout, 0)
-    assert computed_names(layout) <= {*env, *interfaces, "ASCEND_RT_VISIBLE_DEVICES"}
+    assert computed_names(layout) <= {*env, *interfaces, "ASCEND_RT_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"}
     assert "HCCL_IF_IP" in computed_names(layout)
     assert "ASCEND_RT_VISIBLE_DEVICES" not in computed_names(layout_of(pairs(settings("cpu"))))

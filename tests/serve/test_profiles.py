@@ -10,7 +10,8 @@ from provision.errors import ConfigError
 from provision.serve import profiles
 from provision.serve.argv import computed, normal
 from provision.serve.build import build_plan
-from provision.serve.profiles import load_profile, profile_names
+from provision.serve.lint import lint
+from provision.serve.profiles import legal_tensor_parallel, load_profile, profile_names
 from provision.serve.releases import Release, parse_release
 from tests.serve.clusters import pairs, settings
 
@@ -21,26 +22,49 @@ EVERY = pytest.mark.parametrize("name", profile_names())
 def test_profile_is_consistent(name: str) -> None:
     profile = load_profile(name)
     assert profile.weights.expert_bytes < profile.weights.total_bytes < profile.weights.disk_bytes
-    assert all(profile.shape.heads % size == 0 for size in profile.tensor_parallel.legal)
-    for extras in (profile.always, profile.multi_node, profile.mtp):
-        assert extras.source
-        assert all(normal(argument) == argument and not computed(argument) for argument in extras.engine_args)
+    assert profile.weights.source
+    assert profile.tensor_parallel.legal == legal_tensor_parallel(profile.shape, None)
+    assert profile.always.engine_args
+    extras = [each for each in (profile.always, profile.multi_node, profile.mtp) if each.engine_args or each.env]
+    for each in (*extras, *profile.scenarios.values()):
+        assert each.source
+        assert all(normal(argument) == argument and not computed(argument) for argument in each.engine_args)
+    assert all(reference.source and reference.conditions for reference in profile.references)
     table = [Release(note.release) for note in profile.releases.table]
     assert table == sorted(table)
     assert all(parse_release(note.release) for note in profile.releases.table)
     assert Release(profile.releases.first) <= table[0]
 
 
+SUFFIXES = {"atlas-800-a2": "", "atlas-800-a3": "-a3"}
+
+
 @EVERY
-def test_recommended_scenarios_are_valid(name: str) -> None:
-    for scenario in load_profile(name).scenarios:
-        count, _, hardware = scenario.cluster.partition(" x ")
+def test_known_layouts_are_valid(name: str) -> None:
+    """On the newest release, and with no worry but that of memory."""
+    profile = load_profile(name)
+    assert profile.layouts
+    for layout in profile.layouts:
+        count, _, hardware = layout.cluster.partition(" x ")
         sizes = {
-            "tensor_parallel_size": scenario.tensor_parallel_size,
-            "data_parallel_size": scenario.data_parallel_size,
+            "tensor_parallel_size": layout.tensor_parallel_size,
+            "data_parallel_size": layout.data_parallel_size,
         }
-        given = settings(hardware, profile=name, topology=scenario.topology, **sizes)
+        image = f"quay.io/ascend/vllm-ascend:v0.23.0{SUFFIXES[hardware]}"
+        given = settings(hardware, image=image, profile=name, topology=layout.topology, **sizes)
         build_plan(pairs(given, int(count)))
+        assert {violation.code for violation in lint(pairs(given, int(count)))} <= {"S16"}, layout
+
+
+@EVERY
+def test_the_bytes_of_experts_are_what_the_shape_says(name: str) -> None:
+    """Bits of an expert's weight by kind of weights, and of those in the layer of multi-token prediction."""
+    profile = load_profile(name)
+    shape, bits = profile.shape, {"w4a8": 4, "w8a8": 8}.get(name.rsplit("-", 1)[-1], 16)
+    one_layer = shape.experts * 3 * shape.hidden * shape.expert_intermediate
+    last = bits if name.startswith("qwen3-next") else 16
+    expected = one_layer * (shape.expert_layers * bits + shape.mtp_layers * last) / 8
+    assert profile.weights.expert_bytes == pytest.approx(expected, rel=0.002)
 
 
 def test_the_rules_and_results_of_qwen3_next() -> None:
@@ -54,11 +78,34 @@ def test_the_rules_and_results_of_qwen3_next() -> None:
     assert results["TPOT"] == 54
 
 
-def test_the_experts_are_what_the_shape_says() -> None:
-    profile = load_profile("qwen3-next-80b-a3b-instruct")
-    one_expert = 3 * profile.shape.hidden * 512 * 2
-    layers_and_mtp = profile.shape.layers + 1
-    assert profile.weights.expert_bytes == pytest.approx(layers_and_mtp * profile.shape.experts * one_expert, rel=0.001)
+def test_results_of_upstreams_nightly_runs() -> None:
+    throughput = {
+        (name, reference.value)
+        for name in profile_names()
+        for reference in load_profile(name).references
+        if reference.metric == "output token throughput"
+    }
+    assert throughput >= {
+        ("qwen3-235b-a22b", 1152.03),
+        ("qwen3-235b-a22b", 2209.92),
+        ("deepseek-v3.2-w8a8", 862.63),
+        ("kimi-k2.5-w4a8", 1347.1),
+        ("glm-5.1-w8a8", 314.14),
+    }
+
+
+def test_an_extension_may_extend_another() -> None:
+    thinking, instruct = load_profile("qwen3-next-80b-a3b-thinking-w8a8"), load_profile("qwen3-next-80b-a3b-instruct")
+    assert thinking.releases == instruct.releases
+    assert thinking.always.engine_args["quantization"] == "ascend"
+
+
+def test_extensions_in_a_circle_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.yaml").write_text("extends: two\n")
+    (tmp_path / "two.yaml").write_text("extends: one\n")
+    monkeypatch.setattr(profiles, "FOLDER", tmp_path)
+    with pytest.raises(ConfigError, match="which extends this profile again"):
+        load_profile.__wrapped__("one")
 
 
 def test_an_extension_replaces_whole_keys() -> None:
@@ -74,6 +121,7 @@ def test_an_extension_replaces_whole_keys() -> None:
         ("name: other", "calls itself 'other'"),
         ("name: mine\nsurprise: 1", "surprise: Unexpected keyword argument"),
         ("name: mine\nshape: {heads: many}", "shape.heads: Input should be a valid integer"),
+        ("name: mine\nshape: {horns: 2}", "shape.horns: Unexpected keyword argument"),
     ],
 )
 def test_a_malformed_profile_is_an_error_with_its_place(

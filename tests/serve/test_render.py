@@ -16,7 +16,7 @@ from hypothesis import settings as tuning
 from provision.accel.protocol import ContainerRecipe, Mount
 from provision.errors import ConfigError
 from provision.serve.build import build_plan
-from provision.serve.plan import LaunchPlan, Process
+from provision.serve.plan import Companion, LaunchPlan, Process
 from provision.serve.render import (
     Script,
     command_lines,
@@ -193,6 +193,31 @@ def test_dockers_failure_is_the_scripts(machine: Machine) -> None:
     machine.command("docker", "#!/bin/sh\necho 'name is in use' >&2\nexit 125\n")
     done = machine.run(render_script(plan, process, settings("cpu")))
     assert (done.returncode, done.stderr) == (125, "name is in use\n")
+
+
+def test_a_variable_that_names_itself_extends_the_images(machine: Machine) -> None:
+    plan, process = machine.plan(env={"LD_LIBRARY_PATH": '/x"$y`:${LD_LIBRARY_PATH}', "OTHER": "$LD_LIBRARY_PATH"})
+    assert machine.run(render_script(plan, process, settings("cpu", path=str(machine.model)))).returncode == 0
+    words = machine.words()
+    start = words[words.index("-lic") + 1]
+    assert not any(word.startswith("LD_LIBRARY_PATH=") for word in words)
+    assert "OTHER=$LD_LIBRARY_PATH" in words
+    shown = [*SHELLS[0], "-c", start, "qnext", "printenv", "LD_LIBRARY_PATH"]
+    filled = subprocess.run(shown, text=True, capture_output=True, env={**os.environ, "LD_LIBRARY_PATH": "/image"})
+    assert filled.stdout == '/x"$y`:/image\n'
+
+
+def test_companions_lie_beside_the_script_and_are_mounted(machine: Machine) -> None:
+    plan, process = machine.plan()
+    given = settings("cpu", path=str(machine.model)).model_copy(update={"state_dir": str(machine.state)})
+    script = render_script(plan, replace(process, files=(Companion("a.conf", "text"),)), given)
+    ((path, text),) = script.files.items()
+    assert (path, text) == (f"{machine.state}/qnext-test/launch/{process.name}.a.conf", "text")
+    assert f"{path} is missing" in machine.run(script).stderr
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_text(text)
+    assert machine.run(script).returncode == 0
+    assert f"{path}:/qnext/a.conf:ro" in machine.words()
 
 
 # ---- secrets

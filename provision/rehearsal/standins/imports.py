@@ -19,7 +19,7 @@ from provision.rehearsal.standins.inside import access, visible
 
 _IMPORTS = {"torch": "torch", "torch_npu": "torch-npu", "vllm": "vllm", "vllm_ascend": "vllm-ascend", "ray": "ray",
             "transformers": "transformers", "triton": "triton-ascend", "modelscope": "modelscope",
-            "mooncake": "mooncake-transfer-engine-npu"}  # fmt: skip
+            "mooncake": "mooncake-transfer-engine-npu", "memcache_hybrid": "memcache-hybrid"}  # fmt: skip
 """Name of the module -> of the package."""
 
 _NO_LIBRARY = "libatb.so: cannot open shared object file: No such file or directory"
@@ -48,6 +48,7 @@ class _Finder:
             "torch_npu": self._torch_npu,
             "vllm": self._vllm,
             "vllm_ascend": self._vllm_ascend,
+            "memcache_hybrid": self._memcache_hybrid,
         }
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
@@ -139,6 +140,13 @@ class _Finder:
                      "No platform detected, vLLM is running on UnspecifiedPlatform")  # fmt: skip
             return
         log.plugin_found()
+
+    def _memcache_hybrid(self, module: ModuleType) -> None:
+        from provision.rehearsal.standins.pool import meta_service
+
+        module.__dict__["MetaService"] = type(
+            "MetaService", (), {"main": staticmethod(lambda: meta_service(self._node))}
+        )
 
     def _vllm_ascend(self, module: ModuleType) -> None:
         if self._node.state.get("smoke/fails") == "plugin":

@@ -11,6 +11,8 @@ from provision.rehearsal.standins import packages
 from provision.rehearsal.standins.packages import filesystem
 from provision.rehearsal.standins.process import become
 
+_EXAMPLES = "/vllm-workspace/vllm-ascend/examples/disaggregated_prefill_v1/"
+_PROXIES = ("load_balance_proxy_server_example.py", "load_balance_proxy_layerwise_server_example.py")
 _INTERACTIVE = (
     "bash: cannot set terminal process group (-1): Inappropriate ioctl for device\nbash: no job control in this shell\n"
 )
@@ -86,6 +88,8 @@ def _python(node: Node, argv: list[str]) -> int:
 
     if argv[:2] == ["-m", "pip"]:
         return _pip(node, argv[2:])
+    if argv and argv[0].startswith(_EXAMPLES) and argv[0].rpartition("/")[2] in _PROXIES:
+        return _example(node, argv)
     image = str(packages.container().config["image"])
 
     def prepare(text: str) -> None:
@@ -94,6 +98,20 @@ def _python(node: Node, argv: list[str]) -> int:
         install(node, packages.versions(node, image), text)
 
     return run(argv, filesystem(), packages.python_of(image), prepare)
+
+
+def _example(node: Node, argv: list[str]) -> int:
+    """A program of the image's own folder, which isn't there as a file."""
+    if not node.is_npu:
+        sys.stderr.write(f"python3: can't open file '{argv[0]}': [Errno 2] No such file or directory\n")
+        return 2
+    from provision.rehearsal.standins.proxies import prefill_decode
+
+    try:
+        return prefill_decode.run(node, argv[0], argv[1:])
+    except ValueError as error:
+        sys.stderr.write(f"Traceback (most recent call last):\nValueError: {error}\n")
+        return 1
 
 
 def visible(node: Node) -> list[int]:

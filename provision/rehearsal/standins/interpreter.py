@@ -56,7 +56,7 @@ def _program(rest: list[str], root: str) -> tuple[str, str, list[str]]:
         return rewrite(rest[1] if len(rest) > 1 else "", root, limits=False), "<string>", ["-c", *rest[2:]]
     if rest[0] == "-":
         return rewrite(sys.stdin.read(), root, limits=False), "<stdin>", ["-", *rest[1:]]
-    path = map_path(rest[0], root)
+    path = _placed(rest[0], root)
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -64,7 +64,14 @@ def _program(rest: list[str], root: str) -> tuple[str, str, list[str]]:
         sys.stderr.write(f"python3: can't open file '{rest[0]}': [Errno {error.errno}] {error.strerror}\n")
         raise SystemExit(2) from None
     sys.path.insert(0, os.path.dirname(path))
-    return rewrite(text, root, limits=False), path, [rest[0], *(map_path(word, root) for word in rest[1:])]
+    return rewrite(text, root, limits=False), path, [rest[0], *(_placed(word, root) for word in rest[1:])]
+
+
+def _placed(word: str, root: str) -> str:
+    """Where a path of the place really is; a mount may have made it outside of the folders that every node has."""
+    mapped = map_path(word, root)
+    inner = mapped == word and word.startswith("/") and not word.startswith(root)
+    return root + word if inner and os.path.exists(root + word) else mapped
 
 
 def _run_text(text: str, name: str, argv: list[str], prepare: Callable[[str], None]) -> None:

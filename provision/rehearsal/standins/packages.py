@@ -9,9 +9,10 @@ import os
 import re
 
 from provision.rehearsal.node import CONTAINER, Node
+from provision.rehearsal.standins.docker.programs import has_program
 from provision.rehearsal.standins.docker.store import Container
 
-_COMMON = {"ray": "2.48.0", "modelscope": "1.31.0", "transformers": "4.57.6"}
+_COMMON = {"modelscope": "1.31.0", "transformers": "4.57.6"}
 _RELEASES = {
     "0.13.0": {"vllm": "0.13.0+empty", "vllm-ascend": "0.13.0", "torch": "2.8.0", "torch-npu": "2.8.0.post2",
                "triton-ascend": "3.2.0", "cann": "8.5.0"},
@@ -21,8 +22,11 @@ _RELEASES = {
                "triton-ascend": "3.2.0.dev20260322", "cann": "8.5.1", "mooncake-transfer-engine-npu": "0.3.9"},
     "0.23.0": {"vllm": "0.23.0+empty", "vllm-ascend": "0.23.0", "torch": "2.10.0", "torch-npu": "2.10.0.post4",
                "triton-ascend": "3.2.2", "cann": "9.1.0", "mooncake-transfer-engine-npu": "0.3.11.post1",
-               "transformers": "5.14.1"},
+               "memcache-hybrid": "1.2.0", "transformers": "5.14.1"},
 }  # fmt: skip
+_PROGRAMS = {"ray": "2.48.0", "vllm-router": "0.1.17"}
+"""Packages whose command an image may lack."""
+
 _EDITABLE = {"vllm": "/vllm-workspace/vllm", "vllm-ascend": "/vllm-workspace/vllm-ascend"}
 
 
@@ -49,6 +53,7 @@ def versions(node: Node, image: str) -> dict[str, str]:
         found = {**_COMMON, "vllm": f"{release}+cpu", "torch": "2.9.0+cpu"}
     else:
         found = {**_COMMON, **_RELEASES[release]}
+    found |= {name: version for name, version in _PROGRAMS.items() if has_program(node, image, name)}
     return {name: node.state.get(f"image/package/{name}", version) for name, version in found.items()}
 
 

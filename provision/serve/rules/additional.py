@@ -9,16 +9,25 @@ from provision.serve.environment import environment
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation
 from provision.serve.rules.base import Rule, fail, representatives, warn
-from provision.serve.structured import at, connectors, structure
+from provision.serve.rules.disaggregation import kv_roles
+from provision.serve.structured import at, structure
 
 _NOTES = "vllm-ascend release notes"
 _FLASH = "vllm-ascend ascend_config.py: FlashComm is deprecated, though tutorials still set it"
+
+_EPLB = (
+    "write eplb_config: {…}, with DYNAMIC_EPLB in serve.env: at the top it is read no longer",
+    "vllm-ascend ascend_config.py, EplbConfig",
+)
 
 DEPRECATED: Mapping[str, tuple[str, str]] = {
     "enable_flashcomm1": ("remove it", _FLASH),
     "enable_balance_scheduling": ("write scheduler_config: {enable_balance_scheduling: …}", _NOTES),
     "recompute_scheduler_enable": ("write scheduler_config: {recompute_scheduler_enable: …}", _NOTES),
     "short_request_first_config": ("write scheduler_config: {short_request_first_config: …}", _NOTES),
+    "dynamic_eplb": _EPLB,
+    "expert_heat_collection_interval": _EPLB,
+    "algorithm_execution_interval": _EPLB,
     "profiling_chunk_config": ("write scheduler_config: {profiling_chunk_config: …}", _NOTES),
 }
 """Keys at the top of additional-config that are on their way out: (what to do, who says so)."""
@@ -27,7 +36,7 @@ DEPRECATED: Mapping[str, tuple[str, str]] = {
 def deprecated_keys(layout: Layout) -> Iterator[Violation]:
     """S18: keys of additional-config whose days are counted [vllm-ascend release notes]."""
     for index in representatives(layout):
-        decode = any(connector.get("kv_role") == "kv_consumer" for connector in connectors(layout, index))
+        decode = "kv_consumer" in kv_roles(layout, index)
         for key in structure(layout, index, "additional-config"):
             if key in DEPRECATED and (decode or key != "recompute_scheduler_enable"):  # S12 says more of it
                 remedy, source = DEPRECATED[key]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from provision.inventory.model import Serve
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation
 
 Rule = Callable[[Layout], Iterator[Violation]]
+"""Judges one group of engines, or a whole cluster as one."""
+
+Together = Callable[[Layout, Sequence[Layout]], Iterator[Violation]]
+"""Judges a cluster and the groups that its topology cuts it into, beside each other."""
 
 CODES: Mapping[str, str] = {
     "S01": "every node has an address of its own",
@@ -30,6 +35,9 @@ CODES: Mapping[str, str] = {
     "S18": "nothing deprecated is used",
     "S19": "A3 devices are taken in whole modules",
     "S20": "no secret in clear, no variable that nobody fills",
+    "T4": "the topology is one that upstream tests",
+    "T5": "the topology is one that upstream tests",
+    "T6": "the topology is one that upstream tests",
     "T7": "the topology is one that upstream tests",
 }
 """By code, what a layout must be. S01 to S20 are those of the domain's list of static checks."""
@@ -46,9 +54,9 @@ def warn(code: str, reason: str, source: str, remedy: str) -> Violation:
 
 
 def representatives(layout: Layout) -> Iterator[int]:
-    """One site of each group that shares its settings: hosts of one inventory mostly share one object."""
-    seen: set[int] = set()
+    """One site of each kind of ``serve``: hosts of one inventory mostly have the same, and often share one object."""
+    seen: list[Serve] = []
     for index, settings in enumerate(layout.settings):
-        if id(settings) not in seen:
-            seen.add(id(settings))
+        if not any(settings.serve is serve or settings.serve == serve for serve in seen):
+            seen.append(settings.serve)
             yield index

@@ -1,7 +1,8 @@
-"""Prefill and decode apart (S12), as far as one cluster's ``kv-transfer-config`` shows both sides.
+"""Prefill and decode apart (S12), as far as one group's ``kv-transfer-config`` in ``engine_args`` shows both sides.
 
-A cluster of this tool is one group of engines. Two can be made a prefill and a decode side by hand; each then says in
-its connector what both look like, which is judged here.
+With topology prefill-decode both sides are one cluster, whose ``kv-transfer-config`` is computed; ``sides`` judges
+them beside each other. But two clusters can be made a prefill and a decode side by hand, and a side may be given its
+own connector; each then says in it what both look like, which is judged here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from provision.serve.structured import Structure, at, connectors, structure, who
 
 _SOURCE = "vllm-ascend disaggregation guide: both sides carry the same prefill and decode block, of the real topology"
 _SIDES = {"kv_producer": "prefill", "kv_consumer": "decode"}
+_ROLES = {side: role for role, side in _SIDES.items()}
+
+
+def kv_roles(layout: Layout, index: int) -> set[str]:
+    """What the site does with KV caches: kv_producer, kv_consumer, kv_both; empty: nothing."""
+    given = {str(connector.get("kv_role")) for connector in connectors(layout, index)}
+    return given or ({_ROLES[layout.role]} if layout.role else set())
 
 
 def real_topology(layout: Layout) -> Iterator[Violation]:
@@ -36,7 +44,7 @@ def sides_fit(layout: Layout) -> Iterator[Violation]:
     """S12: prefill's tensor parallel is a multiple of decode's, and decode has one pipeline stage [vllm-ascend guide,
     pipeline parallel: limits of MooncakeConnectorV1]."""
     source = "vllm-ascend pipeline parallel guide: limits of MooncakeConnectorV1"
-    for connector in connectors(layout, 0):
+    for connector in connectors(layout, 0) if not layout.role else ():
         prefill = whole(at(connector, "kv_connector_extra_config", "prefill", "tp_size"))
         decode = whole(at(connector, "kv_connector_extra_config", "decode", "tp_size"))
         if prefill and decode and prefill % decode:
@@ -55,18 +63,27 @@ def sides_fit(layout: Layout) -> Iterator[Violation]:
 
 
 def speculative_tokens(layout: Layout) -> Iterator[Violation]:
-    """S12: a model without recurrent layers drafts one token on the prefill side; hybrid ones as many as on the decode
-    side [vllm-ascend disaggregation guide]."""
-    drafted = whole(structure(layout, 0, "speculative-config").get("num_speculative_tokens"))
-    hybrid = layout.shape is not None and layout.shape.architecture.startswith(("Qwen3Next", "Qwen3_5"))
-    producer = any(connector.get("kv_role") == "kv_producer" for connector in connectors(layout, 0))
-    if producer and drafted is not None and drafted != 1 and layout.shape and not hybrid:
-        yield fail(
+    """S12: a model without recurrent layers drafts one token on the prefill side; upstream's own cases for GLM-5.1
+    draft more [vllm-ascend disaggregation guide]."""
+    drafted = drafted_tokens(layout)
+    if "kv_producer" in kv_roles(layout, 0) and drafted and drafted != 1 and layout.shape and not recurrent(layout):
+        yield warn(
             "S12",
-            f"the prefill side drafts {drafted} tokens, and must draft 1",
+            f"the prefill side drafts {drafted} tokens, and is to draft 1",
             "vllm-ascend disaggregation guide: num_speculative_tokens",
             "set speculative-config.num_speculative_tokens: 1 on the prefill side",
         )
+
+
+def drafted_tokens(layout: Layout) -> int:
+    """Tokens that are drafted for a step; 0: none."""
+    return whole(structure(layout, 0, "speculative-config").get("num_speculative_tokens")) or 0
+
+
+def recurrent(layout: Layout) -> bool:
+    """Whether some of the model's layers keep a state, as Qwen3-Next's do."""
+    shape = layout.shape
+    return shape is not None and (shape.hybrid or shape.architecture.startswith(("Qwen3Next", "Qwen3_5")))
 
 
 def recomputing(layout: Layout) -> Iterator[Violation]:
@@ -75,7 +92,7 @@ def recomputing(layout: Layout) -> Iterator[Violation]:
         given = structure(layout, index, "additional-config")
         if not (given.get("recompute_scheduler_enable") or _scheduler(given).get("recompute_scheduler_enable")):
             continue
-        roles = {str(connector.get("kv_role")) for connector in connectors(layout, index)}
+        roles = kv_roles(layout, index)
         source = "vllm-ascend release notes: recompute_scheduler_enable is for kv_consumer"
         remedy = "take recompute_scheduler_enable out of additional-config"
         if "kv_consumer" in roles:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provision.serve.environment import computed_names, environment
+from provision.serve.environment import FILLED, computed_names, environment
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation
 from provision.serve.releases import Release
@@ -96,17 +96,17 @@ def deprecated(layout: Layout) -> Iterator[Violation]:
 
 
 def unfilled(layout: Layout) -> Iterator[Violation]:
-    """S20: a value is passed on as written: nobody fills a $NAME in it, as upstream's own launcher would [launch
-    scripts quote every value]."""
+    """S20: a value is passed on as written: nobody fills a $NAME in it, as upstream's own launcher would; only what
+    refers to itself extends what the image sets [launch scripts quote every value]."""
     for name, value in sorted({(n, str(v)) for s in layout.settings for n, v in s.serve.env.items()}):
-        found = _REFERENCE.search(value)
+        found = next((f for f in _REFERENCE.finditer(value) if name not in (f[1], f[2]) and f[1] not in FILLED), None)
         if found:
             yield warn(
                 "S20",
                 f"serve.env: {name} holds {found[0].replace('{', '')}, which the server gets as these very characters",
                 "launch scripts pass values on exactly as written",
                 f"write the value out (docker run --rm IMAGE bash -lic 'echo ${found[1] or found[2]}' shows it), or "
-                f"leave {name} out: the image sets its own paths",
+                f"leave {name} out: the image sets its own paths; to extend the image's own, write ${name} itself",
             )
 
 

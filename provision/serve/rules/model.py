@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from provision.serve import memory as arithmetic
 from provision.serve.argv import engine_arguments
 from provision.serve.environment import environment
 from provision.serve.layout import Layout
+from provision.serve.memory import HCCL_BUFFSIZE_MB, MIB, Sizes, WeightBytes
 from provision.serve.plan import Site, Violation
 from provision.serve.rules.base import Rule, fail, warn
+from provision.serve.scenarios import VLLM_UTILIZATION
+from provision.serve.shape import ModelShape, tensor_parallel_obstacle
 from provision.serve.structured import whole
-
-VLLM_UTILIZATION = 0.9
-"""vLLM's own --gpu-memory-utilization where none is given."""
-
-MIB = 1024**2
-
-RESERVE_BYTES = 5 * 1024**3
-"""Activations, graphs and HCCL's usual buffers of one device: 3 to 6 GB as seen in practice."""
 
 IDLE_BYTES = 2800 * MIB
 """What an idle die of 64 GB shows as used by the driver at least: 2,800 to 3,900 MB were seen."""
-
-HCCL_BUFFSIZE_MB = 200
-"""HCCL's own HCCL_BUFFSIZE where none is given."""
 
 STRETCHING = frozenset({"hf-overrides", "rope-scaling"})
 """Arguments that may lengthen a model's context."""
@@ -42,37 +36,13 @@ def legal_tensor_parallel(layout: Layout) -> Iterator[Violation]:
 
 
 def heads_divide(layout: Layout) -> Iterator[Violation]:
-    """S04: attention and KV heads are divided among ranks, of any model whose numbers are known [vLLM]."""
-    shape = layout.shape
-    if not shape or not shape.heads or _profile_speaks(layout):
+    """S04: heads are divided among ranks, of any model whose numbers are known; latent attention has no KV heads to
+    divide [vLLM; vllm-ascend Qwen3-Next document 9.1; issue 7729]."""
+    if not layout.shape or _profile_speaks(layout):
         return
-    if shape.heads % layout.tp:
-        yield fail(
-            "S04",
-            f"tensor_parallel_size {layout.tp} does not divide the model's {shape.heads} attention heads",
-            "vLLM: num_attention_heads must be divisible by tensor parallel size",
-        )
-    elif shape.kv_heads and shape.kv_heads % layout.tp and layout.tp % shape.kv_heads:
-        yield fail(
-            "S04",
-            f"tensor_parallel_size {layout.tp} does not fit the model's {shape.kv_heads} KV heads",
-            "vLLM: KV heads are divided among ranks, or each copied to the same number of ranks",
-        )
-
-
-def wide_qwen3_next(layout: Layout) -> Iterator[Violation]:
-    """S04: a Qwen3-Next that is served without its profile [vllm-ascend Qwen3-Next document 9.1; issue 7729]."""
-    shape = layout.shape
-    if not shape or not shape.architecture.startswith("Qwen3Next") or _profile_speaks(layout) or not shape.heads:
-        return
-    degenerate = shape.kv_heads < shape.heads <= layout.tp
-    if degenerate and shape.head_dim == 256 and layout.accelerator.default_devices:
-        yield fail(
-            "S04",
-            f"tensor_parallel_size {layout.tp}: one query head a rank turns grouped-query into multi-head attention, "
-            "where the FIA operator fails at head dimension 256",
-            "vllm-ascend Qwen3-Next document, section 9.1; vllm-ascend issue 7729",
-        )
+    obstacle = tensor_parallel_obstacle(layout.shape, layout.tp, npus=bool(layout.accelerator.default_devices))
+    if obstacle:
+        yield fail("S04", f"tensor_parallel_size {layout.tp} {obstacle.reason}", obstacle.source)
 
 
 def pipeline(layout: Layout) -> Iterator[Violation]:
@@ -129,21 +99,19 @@ def context_parallel(layout: Layout) -> Iterator[Violation]:
 def memory(layout: Layout) -> Iterator[Violation]:
     """S16: the weights of a rank, its work and one request fit the share of a device's memory that vLLM may take
     [arithmetic over the model's numbers]."""
-    profile = layout.profile
-    if not profile or not layout.profile_applies:
+    weights = weights_of(layout)
+    if weights is None:
         return
     for index, site in enumerate(layout.sites):
         capacity = layout.device_bytes(site)
         if capacity:
-            yield from _memory_of(layout, site, capacity * utilization(layout, index))
+            yield from _memory_of(layout, weights, site, capacity * utilization(layout, index))
             return
 
 
-def _memory_of(layout: Layout, site: Site, budget: float) -> Iterator[Violation]:
-    assert layout.profile is not None
-    weights = layout.profile.weights
-    per_device = bytes_per_device(layout)
-    share = f"{_gb(per_device)} of weights a device ({_gb(weights.total_bytes)} in all)"
+def _memory_of(layout: Layout, weights: WeightBytes, site: Site, budget: float) -> Iterator[Violation]:
+    per_device = weights_per_device(layout)
+    share = f"{_gb(per_device)} of weights a device ({_gb(weights.total)} in all)"
     limit = f"the {_gb(budget)} that gpu_memory_utilization leaves of {_gb(layout.device_bytes(site))}"
     source = f"{weights.source}; weights a device = dense / TP + experts / (TP x DP with expert parallel, else TP)"
     if per_device >= budget:
@@ -162,7 +130,8 @@ def _memory_of(layout: Layout, site: Site, budget: float) -> Iterator[Violation]
             "S16",
             f"one request of {tokens} tokens takes {_gb(request_bytes(layout))} of KV cache a device; {_gb(room)} are "
             f"left beside {share}",
-            "KV cache = tokens x attention layers x 2 x KV heads a rank x head size x 2 bytes",
+            "KV cache = tokens x attention layers x 2 x KV heads a rank x head size x 2 bytes (latent attention: the "
+            "latent vector instead of the heads)",
             f"lower max_model_len to about {fitting}, or raise tensor_parallel_size or gpu_memory_utilization",
         )
 
@@ -182,10 +151,9 @@ def free_at_start(layout: Layout) -> Iterator[Violation]:
 
 
 def reserve(layout: Layout) -> int:
-    """Bytes of a device beside weights and KV cache: activations, graphs, and HCCL's two buffers a communicator, which
-    grow with HCCL_BUFFSIZE [CANN manual, HCCL_BUFFSIZE]."""
-    buffsize = whole(environment(layout, 0)[0].get("HCCL_BUFFSIZE")) or HCCL_BUFFSIZE_MB
-    return RESERVE_BYTES + 2 * MIB * max(0, buffsize - HCCL_BUFFSIZE_MB)
+    """Bytes of a device beside weights and KV cache, with the HCCL_BUFFSIZE of this layout [CANN manual,
+    HCCL_BUFFSIZE]."""
+    return arithmetic.reserve_bytes(whole(environment(layout, 0)[0].get("HCCL_BUFFSIZE")) or HCCL_BUFFSIZE_MB)
 
 
 def longest_request(layout: Layout) -> int:
@@ -195,18 +163,16 @@ def longest_request(layout: Layout) -> int:
 
 
 def request_bytes(layout: Layout) -> float:
-    """Bytes of KV cache that the longest request takes on each device; 0 where the model's numbers aren't known. Layers
-    of linear attention keep a state of fixed size, and don't count."""
-    shape = layout.shape
-    if not shape or not shape.head_dim:
-        return 0.0
-    heads = max(1.0, shape.kv_heads / layout.tp)
-    stage = (_attention_layers(layout) or shape.layers) / layout.pp
-    return longest_request(layout) * stage * 2 * heads * shape.head_dim * 2
+    """Bytes of KV cache that the longest request takes on each device; 0 where the model's numbers aren't known."""
+    return arithmetic.request_bytes(_cached_shape(layout), longest_request(layout), sizes_of(layout))
 
 
-def _attention_layers(layout: Layout) -> int:
-    return layout.profile.shape.attention_layers if layout.profile else 0
+def _cached_shape(layout: Layout) -> ModelShape | None:
+    """The shape, with the profile's word on which layers have a KV cache where the shape has none."""
+    known = layout.profile.shape.attention_layers if layout.profile else 0
+    if not layout.shape or layout.shape.attention_layers or not known:
+        return layout.shape
+    return replace(layout.shape, attention_layers=known)
 
 
 def context(layout: Layout) -> Iterator[Violation]:
@@ -223,13 +189,20 @@ def context(layout: Layout) -> Iterator[Violation]:
         )
 
 
-def bytes_per_device(layout: Layout) -> float:
-    """Bytes of weights that each device holds. Pipeline stages share the layers evenly."""
-    assert layout.profile is not None
-    weights = layout.profile.weights
-    dense = (weights.total_bytes - weights.expert_bytes) / layout.tp
-    experts = weights.expert_bytes / (layout.tp * layout.dp if layout.expert_parallel else layout.tp)
-    return (dense + experts) / layout.pp
+def weights_of(layout: Layout) -> WeightBytes | None:
+    """The sizes of the weights of this layout, where they are known and memory is a limit."""
+    return arithmetic.weight_bytes(layout.profile if layout.profile_applies else None, layout.shape)
+
+
+def sizes_of(layout: Layout) -> Sizes:
+    """How the layout spreads an engine."""
+    return Sizes(layout.tp, layout.dp, layout.pp, layout.expert_parallel)
+
+
+def weights_per_device(layout: Layout) -> float:
+    """Bytes of weights that each device holds; 0: not known."""
+    weights = weights_of(layout)
+    return arithmetic.weights_a_device(weights, sizes_of(layout)) if weights else 0.0
 
 
 def utilization(layout: Layout, index: int) -> float:
@@ -252,7 +225,6 @@ def _gb(count: float) -> str:
 RULES: tuple[Rule, ...] = (
     legal_tensor_parallel,
     heads_divide,
-    wide_qwen3_next,
     pipeline,
     experts_divide,
     expert_parallel_of_dense,

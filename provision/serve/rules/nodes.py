@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from provision.accel.ascend.container import split_modules
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation
-from provision.serve.rules.base import Rule, fail, warn
+from provision.serve.rules.base import Rule, Together, fail, warn
 
 
 def addresses(layout: Layout) -> Iterator[Violation]:
@@ -88,14 +88,36 @@ def whole_modules(layout: Layout) -> Iterator[Violation]:
             )
 
 
-def idle_devices(layout: Layout) -> Iterator[Violation]:
+def idle_devices(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
     """S03: devices that are left over, where the operator named the devices [arithmetic of ranks]."""
-    if layout.accelerator.default_devices and layout.head.devices and layout.devices_needed < len(layout.head.devices):
+    if not layout.accelerator.default_devices:
+        return
+    used = Counter[str]()
+    for group in groups:
+        for site in group.sites:
+            used[site.node] += group.devices_needed
+    for site, settings in zip(layout.sites, layout.settings, strict=True):
+        if settings.devices and used[site.node] < len(settings.devices):
+            yield warn(
+                "S03",
+                f"{used[site.node]} of the {len(settings.devices)} devices in qnext.devices are used a node",
+                "arithmetic of ranks",
+                "raise tensor_parallel_size or data_parallel_size, or name fewer devices",
+            )
+            return
+
+
+def shared_modules(layout: Layout) -> Iterator[Violation]:
+    """S19: a server of one die shares a module with the next one, each in a container of its own [MindCluster
+    scheduling affinity; vllm-ascend external DP runs all ranks of a node in one container]."""
+    size = layout.accelerator.module_size
+    ranks = layout.tp * layout.pp * layout.context_parallel
+    if layout.topology == "external-dp" and ranks % size and layout.dp > 1 and not layout.head.install.privileged:
         yield warn(
-            "S03",
-            f"{layout.devices_needed} of the {len(layout.head.devices)} devices in qnext.devices are used a node",
-            "arithmetic of ranks",
-            "raise tensor_parallel_size or data_parallel_size, or name fewer devices",
+            "S19",
+            f"servers of {ranks} device{'s' * (ranks > 1)} share modules of {size}, which A3 hands out whole",
+            "MindCluster scheduling affinity; vllm-ascend runs all external ranks of a node in one container",
+            "set install.privileged: true, so that each sees whole modules, or an even tensor_parallel_size",
         )
 
 
@@ -115,4 +137,6 @@ def _ranks(layout: Layout) -> str:
 ADDRESS_RULES: tuple[Rule, ...] = (addresses, distinct_addresses)
 """Rules for when the sites are final. Before a node is touched, its address may be unknown or a name that ssh uses."""
 
-RULES: tuple[Rule, ...] = (declared_addresses, enough_devices, whole_modules, idle_devices)
+WHOLE: tuple[Rule, ...] = (declared_addresses, whole_modules)
+RULES: tuple[Rule, ...] = (enough_devices, shared_modules)
+TOGETHER: tuple[Together, ...] = (idle_devices,)

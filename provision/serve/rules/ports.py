@@ -1,17 +1,19 @@
-"""Ports: distinct, and out of ranges that others take (S11)."""
+"""Ports: distinct on each node, over all its processes, and out of ranges that others take (S11)."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 from provision.serve.environment import environment
 from provision.serve.layout import UNLIMITED, Layout
-from provision.serve.plan import Violation
-from provision.serve.rules.base import Rule, fail, warn
+from provision.serve.plan import Process, Violation
+from provision.serve.rules.base import Rule, Together, fail, warn
 from provision.serve.structured import connectors, whole
+from provision.serve.topologies.base import Seat, TopologySpec, topology
 
 HCCL_PORTS = range(60000, 60032)
 """HCCL's root-info negotiation on the host's NIC [CANN manual, HCCL_IF_BASE_PORT]."""
@@ -20,67 +22,163 @@ MOONCAKE_FIRST = 20000
 MOONCAKE_STRIDE = 1000
 """Mooncake's direct transport takes random ports of 20000 to 20000 + 1000 x NPUs [vllm-ascend PD tutorial]."""
 
-_KEYS = {"api": "serve.port", "rpc": "serve.data_parallel_rpc_port", "master": "serve.master_port"}
+_KEYS = {
+    "api": "serve.port",
+    "rpc": "serve.data_parallel_rpc_port",
+    "master": "serve.master_port",
+    "ray": "serve.ray_port",
+    "pool": "serve.kv_pool.master_port",
+    "metrics": "serve.kv_pool.metrics_port",
+}
 _KV = "kv_port of kv-transfer-config"
+_KV_PURPOSE = re.compile(r"kv\d*\Z")
+_GUIDE = "vllm-ascend disaggregation guide"
 
 
-def head_ports(layout: Layout) -> dict[str, int]:
-    """The ports that the head opens, by purpose."""
-    serve = layout.head.serve
-    ports = {"api": serve.port}
-    if layout.spans_nodes:
-        ports["master"] = serve.master_port
-    if layout.topology == "data-parallel" and layout.nodes > 1:
-        ports["rpc"] = serve.data_parallel_rpc_port
-    return ports
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Ports that a process listens on: ``what`` for, as an operator sets it. ``kv``: those of a KV connector."""
+
+    node: str
+    process: str
+    what: str
+    ports: range
+    kv: bool = False
 
 
-def distinct(layout: Layout) -> Iterator[Violation]:
-    """S11: each port has one purpose [one listener a port]."""
-    purposes: dict[int, list[str]] = defaultdict(list)
-    for key, port in _ports(layout).items():
-        purposes[port].append(key)
-    for port, keys in purposes.items():
-        if len(keys) > 1:
-            yield fail("S11", f"{' and '.join(keys)} are both {port}", "one listener a port", "choose distinct ports")
+def opened(layout: Layout, groups: Sequence[Layout]) -> tuple[Opened, ...]:
+    """All ports that the processes of a layout listen on, node by node. The layout must be one that can be cut."""
+    chosen = topology(layout.topology)
+    found: list[Opened] = []
+    servers: list[Process] = []
+    several = len(groups) > 1 or layout.routed
+    for group in groups:
+        seats = chosen.dressed(layout, groups, group, topology(group.topology).seats(group))
+        for seat in seats:
+            name = _name(group, seat) if several else ""
+            found += _of_seat(layout, group, seat, name)
+            servers.append(_process(group, seat, _name(group, seat)))
+    return (*found, *_of_attendants(layout, groups, chosen, servers))
 
 
-def in_kv_ports(layout: Layout) -> Iterator[Violation]:
-    """S11: a KV connector listens on kv_port and, for each device, on one more [vllm-ascend disaggregation guide]."""
-    ranges = _kv_ranges(layout)
-    for key, port in _ports(layout).items():
-        for taken in ranges:
-            if port in taken:
-                yield fail(
-                    "S11",
-                    f"{key} {port} lies in {_text(taken)}, which the KV connector takes on every node",
-                    "vllm-ascend disaggregation guide: kv_port to kv_port + devices",
-                    "choose a port outside of it, or another kv_port",
-                )
-    for one, other in pairwise(ranges):
-        if one.start < other.stop and other.start < one.stop:
-            reason = f"two KV connectors take {_text(one)} and {_text(other)}"
-            source = "vllm-ascend disaggregation guide: kv_ports are apart by the number of devices"
-            yield fail("S11", reason, source, f"choose kv_ports that are {len(one)} and more apart")
+def _name(group: Layout, seat: Seat) -> str:
+    if not group.group:
+        return seat.name
+    return group.group if seat.name == "server" else f"{group.group}-{seat.name}"
 
 
-def reserved(layout: Layout) -> Iterator[Violation]:
+def _process(group: Layout, seat: Seat, name: str) -> Process:
+    """As much of a process as a router must know."""
+    site = group.sites[seat.index]
+    return Process(
+        name=name,
+        node=site.node,
+        node_index=site.index,
+        rank=seat.rank,
+        argv=(),
+        env={},
+        api_port=None if seat.headless else seat.port,
+        headless=seat.headless,
+        address=site.address,
+        group=group.group,
+        role=group.role,
+    )
+
+
+def _of_seat(layout: Layout, group: Layout, seat: Seat, name: str) -> Iterator[Opened]:
+    node = group.sites[seat.index].node
+    given = _given_kv(group, seat)
+    for purpose, port in seat.ports.items():
+        if not _KV_PURPOSE.match(purpose):
+            key = "serve.server_port" if purpose == "api" and layout.routed else _KEYS.get(purpose, purpose)
+            yield Opened(node, name, key, range(port, port + 1))
+    kv = sorted(port for purpose, port in seat.ports.items() if _KV_PURPOSE.match(purpose))
+    if given:
+        yield from (Opened(node, name, _KV, ports, kv=True) for ports in given)
+    elif kv:
+        yield Opened(node, name, "serve.kv_transfer.port", range(kv[0], kv[-1] + 1), kv=True)
+
+
+def _given_kv(group: Layout, seat: Seat) -> list[range]:
+    """The ports of the connectors that engine_args give: kv_port + data-parallel rank x ranks of an engine, and one
+    more for each device of the node at least [vllm-ascend disaggregation guide; mooncake_connector.py]."""
+    each = group.tp * group.pp * group.context_parallel
+    devices = len(group.sites[seat.index].devices) if group.devices_available != UNLIMITED else 0
+    first = min(seat.engines, default=0) * each
+    length = max(1, devices if group.topology != "external-dp" else each, len(seat.engines) * each)
+    bases = sorted({base for each_one in connectors(group, seat.index) if (base := whole(each_one.get("kv_port")))})
+    return [range(base + first, base + first + length) for base in bases]
+
+
+def _of_attendants(
+    layout: Layout, groups: Sequence[Layout], chosen: TopologySpec, servers: Sequence[Process]
+) -> Iterator[Opened]:
+    for attendant in (*chosen.back(layout, groups), *chosen.front(layout, servers)):
+        node = layout.sites[attendant.index].node
+        for purpose, port in attendant.ports.items():
+            yield Opened(node, attendant.name, _KEYS.get(purpose, purpose), range(port, port + 1))
+
+
+def distinct(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
+    """S11: each port of a node has one purpose, over all processes there, and a KV connector takes one a rank from
+    kv_port on [one listener a port; vllm-ascend disaggregation guide]."""
+    by_node: dict[str, list[Opened]] = defaultdict(list)
+    for one in opened(layout, groups):
+        by_node[one.node].append(one)
+    for node, found in by_node.items():
+        where = f"{node}: " if len(groups) > 1 or layout.routed else ""
+        for one, other in combinations(found, 2):
+            if _meet(one.ports, other.ports):
+                yield _clash(where, one, other)
+
+
+def _clash(where: str, one: Opened, other: Opened) -> Violation:
+    if one.kv and other.kv:
+        reason = f"{where}two KV connectors take {_text(one.ports)} and {_text(other.ports)}{_whose(one, other)}"
+        source = f"{_GUIDE}: kv_ports are apart by the number of devices"
+        return fail("S11", reason, source, f"choose kv_ports that are {len(one.ports)} and more apart")
+    if one.kv or other.kv:
+        kv, plain = (one, other) if one.kv else (other, one)
+        return fail(
+            "S11",
+            f"{where}{_said(plain)} {plain.ports.start} lies in {_text(kv.ports)}, which the KV connector takes on "
+            "every node",
+            f"{_GUIDE}: kv_port to kv_port + devices",
+            "choose a port outside of it, or another kv_port",
+        )
+    reason = f"{where}{_said(one)} and {_said(other)} are both {one.ports.start}"
+    return fail("S11", reason, "one listener a port", "choose distinct ports")
+
+
+def _said(one: Opened) -> str:
+    return f"{one.what} of {one.process}" if one.process and one.process != "router" else one.what
+
+
+def _whose(one: Opened, other: Opened) -> str:
+    return f", of {one.process} and {other.process}" if one.process != other.process else ""
+
+
+def reserved(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
     """S11: ranges that HCCL and Mooncake take [CANN manual, HCCL_IF_BASE_PORT; vllm-ascend disaggregation tutorial]."""
-    mooncake, hccl = _mooncake(layout), hccl_ranges(layout)
-    ranges = {**_ranges(layout), _KV: kv[0]} if (kv := _kv_ranges(layout)) else _ranges(layout)
-    for key, ports in ranges.items():
-        for taken in hccl:
-            if _meet(ports, taken):
+    mooncake, hccl = _mooncake(layout, groups), {group.group: hccl_ranges(group) for group in groups}
+    every = [taken for ranges in hccl.values() for taken in ranges]
+    seen: set[tuple[str, int]] = set()
+    for one in opened(layout, groups):
+        if (one.what, one.ports.start) in seen:
+            continue
+        seen.add((one.what, one.ports.start))
+        for taken in dict.fromkeys(every):
+            if _meet(one.ports, taken):
                 yield warn(
                     "S11",
-                    f"{key} {ports.start} lies in {_text(taken)}, where HCCL negotiates",
+                    f"{one.what} {one.ports.start} lies in {_text(taken)}, where HCCL negotiates",
                     "CANN manual, HCCL_IF_BASE_PORT",
                     "choose a port outside of it",
                 )
-        if _meet(ports, mooncake):
+        if _meet(one.ports, mooncake):
             yield warn(
                 "S11",
-                f"{key} {ports.start} lies in {_text(mooncake)}, of which Mooncake takes any",
+                f"{one.what} {one.ports.start} lies in {_text(mooncake)}, of which Mooncake takes any",
                 "vllm-ascend disaggregation tutorial",
                 f"choose a port outside of it: {mooncake.stop} or above",
             )
@@ -98,23 +196,10 @@ def hccl_ranges(layout: Layout) -> tuple[range, ...]:
     return (range(base, base + len(HCCL_PORTS)) if base else HCCL_PORTS,)
 
 
-def _ports(layout: Layout) -> Mapping[str, int]:
-    return {_KEYS[purpose]: port for purpose, port in head_ports(layout).items()}
-
-
-def _ranges(layout: Layout) -> dict[str, range]:
-    return {key: range(port, port + 1) for key, port in _ports(layout).items()}
-
-
-def _kv_ranges(layout: Layout) -> list[range]:
-    """The ports of each KV connector: kv_port and one more a device [vllm-ascend disaggregation guide]."""
-    devices = max(len(site.devices) for site in layout.sites) if layout.devices_available != UNLIMITED else 0
-    bases = sorted({base for each in connectors(layout, 0) if (base := whole(each.get("kv_port")))})
-    return [range(base, base + max(1, devices)) for base in bases]
-
-
-def _mooncake(layout: Layout) -> range:
-    if not any(connectors(layout, 0)):
+def _mooncake(layout: Layout, groups: Sequence[Layout]) -> range:
+    """What Mooncake takes where a connector is at work. Without NPUs there is no direct transport."""
+    connected = layout.topology == "prefill-decode" or any(any(connectors(group, 0)) for group in groups)
+    if not connected or not layout.accelerator.default_devices:
         return range(0)
     return range(MOONCAKE_FIRST, MOONCAKE_FIRST + MOONCAKE_STRIDE * max(len(s.devices) for s in layout.sites))
 
@@ -124,7 +209,8 @@ def _meet(one: range, other: range) -> bool:
 
 
 def _text(ports: range) -> str:
-    return f"{ports.start}-{ports.stop - 1}"
+    return f"{ports.start}-{ports.stop - 1}" if len(ports) > 1 else str(ports.start)
 
 
-RULES: tuple[Rule, ...] = (distinct, in_kv_ports, reserved)
+RULES: tuple[Rule, ...] = ()
+TOGETHER: tuple[Together, ...] = (distinct, reserved)

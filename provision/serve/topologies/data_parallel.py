@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation, Wave
+from provision.serve.profiles import Argument
 from provision.serve.topologies.base import Seat, name_of, uneven
 
 
@@ -45,7 +46,7 @@ def waves(seats: Sequence[Seat]) -> Sequence[Wave]:
 
 def _seat(layout: Layout, index: int) -> Seat:
     start = index * layout.local_engines
-    ports = {"api": layout.head.serve.port} if index == 0 else {}
+    ports = {"api": layout.port} if index == 0 else {}
     if index == 0 and layout.nodes > 1:
         ports["rpc"] = layout.head.serve.data_parallel_rpc_port
     return Seat(
@@ -54,18 +55,28 @@ def _seat(layout: Layout, index: int) -> Seat:
         rank=start,
         engines=tuple(range(start, start + layout.local_engines)),
         headless=index > 0,
-        words=_words(layout, start),
+        arguments=_arguments(layout, start),
+        spare=ranks(layout, start),
         ports=ports,
+        port=layout.port,
     )
 
 
-def _words(layout: Layout, start: int) -> tuple[str, ...]:
-    sizes = ("--data-parallel-size", str(layout.dp), "--data-parallel-size-local", str(layout.local_engines))
+def ranks(layout: Layout, start: int) -> dict[str, Argument]:
+    """All that places a node's engines among those of the others."""
+    return {
+        "data-parallel-size": layout.dp,
+        "data-parallel-size-local": layout.local_engines,
+        "data-parallel-start-rank": start,
+        "data-parallel-address": layout.sites[0].address,
+        "data-parallel-rpc-port": layout.head.serve.data_parallel_rpc_port,
+    }
+
+
+def _arguments(layout: Layout, start: int) -> dict[str, Argument]:
+    every = ranks(layout, start)
+    if start == 0:
+        del every["data-parallel-start-rank"]
     if layout.nodes == 1:
-        return sizes
-    return (
-        *sizes,
-        *(("--data-parallel-start-rank", str(start)) if start else ()),
-        *("--data-parallel-address", layout.sites[0].address),
-        *("--data-parallel-rpc-port", str(layout.head.serve.data_parallel_rpc_port)),
-    )
+        return {name: every[name] for name in ("data-parallel-size", "data-parallel-size-local")}
+    return every

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation, Wave
+from provision.serve.topologies import data_parallel
 from provision.serve.topologies.base import Seat
 
 
@@ -24,9 +25,18 @@ def violations(layout: Layout) -> Iterator[Violation]:
 
 
 def seats(layout: Layout) -> Sequence[Seat]:
-    engines = tuple(range(layout.dp))
-    words = ("--data-parallel-size", str(layout.dp)) if layout.dp > 1 else ()
-    return [Seat("server", 0, engines=engines, words=words, ports={"api": layout.head.serve.port})]
+    sizes = {"data-parallel-size": layout.dp}
+    return [
+        Seat(
+            name="server",
+            index=0,
+            engines=tuple(range(layout.dp)),
+            arguments=sizes if layout.dp > 1 else {},
+            spare=data_parallel.ranks(layout, 0),
+            ports={"api": layout.port},
+            port=layout.port,
+        )
+    ]
 
 
 def waves(seats: Sequence[Seat]) -> Sequence[Wave]:

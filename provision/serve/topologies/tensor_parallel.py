@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation, Wave
+from provision.serve.profiles import Argument
 from provision.serve.topologies.base import Seat, name_of, uneven
 
 _SOURCE = "vllm-ascend feature guide, pipeline parallel (--nnodes)"
@@ -24,7 +25,7 @@ def violations(layout: Layout) -> Iterator[Violation]:
         yield Violation(
             code="S02",
             severity="fail",
-            reason=f"topology tensor-parallel is one engine, but data_parallel_size is {layout.dp}",
+            reason=f"topology {layout.topology} is one engine, but data_parallel_size is {layout.dp}",
             source=_SOURCE,
             remedy="",
         )
@@ -34,7 +35,7 @@ def violations(layout: Layout) -> Iterator[Violation]:
         yield Violation(
             code="T7",
             severity="warn",
-            reason="tensor-parallel over nodes is experimental on Ascend: no nightly case of upstream runs it",
+            reason=f"{layout.topology} over nodes is experimental on Ascend: no nightly case of upstream runs it",
             source="vllm-ascend nightly configurations",
             remedy="prefer topology data-parallel where the model fits into one node",
         )
@@ -51,19 +52,27 @@ def waves(seats: Sequence[Seat]) -> Sequence[Wave]:
 
 def _seat(layout: Layout, index: int) -> Seat:
     serve = layout.head.serve
-    ports = {"api": serve.port} if index == 0 else {}
+    ports = {"api": layout.port} if index == 0 else {}
     if layout.nodes == 1:
-        return Seat(name_of(index), index, ports=ports)
+        return Seat(name_of(index), index, ports=ports, port=layout.port)
     if index == 0:
         ports["master"] = serve.master_port
-    return Seat(name_of(index), index, rank=index, headless=index > 0, words=_words(layout, index), ports=ports)
-
-
-def _words(layout: Layout, index: int) -> tuple[str, ...]:
-    return (
-        *("--distributed-executor-backend", "mp"),
-        *("--nnodes", str(layout.nodes)),
-        *("--node-rank", str(index)),
-        *("--master-addr", layout.sites[0].address),
-        *("--master-port", str(layout.head.serve.master_port)),
+    return Seat(
+        name=name_of(index),
+        index=index,
+        rank=index,
+        headless=index > 0,
+        arguments=_arguments(layout, index),
+        ports=ports,
+        port=layout.port,
     )
+
+
+def _arguments(layout: Layout, index: int) -> dict[str, Argument]:
+    return {
+        "distributed-executor-backend": "mp",
+        "nnodes": layout.nodes,
+        "node-rank": index,
+        "master-addr": layout.sites[0].address,
+        "master-port": layout.head.serve.master_port,
+    }

@@ -12,6 +12,7 @@ from provision.rehearsal.rewrite import unmap
 from provision.rehearsal.standins.docker import images, mounts, view
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import Parsed, need_words, parse, table
+from provision.rehearsal.standins.docker.programs import path_of
 from provision.rehearsal.standins.docker.shim import timestamp
 from provision.rehearsal.standins.docker.store import (
     Container,
@@ -236,9 +237,14 @@ def execute(node: Node, argv: list[str]) -> int:
     if not container.running:
         raise DaemonError(f"container {container.id} is not running")
     environment = {**_strings(container.config["environment"]), **_environment(parsed, {})}
-    command = [_program(node, parsed.words[1]), *parsed.words[2:]]
+    command = [_program(container, parsed.words[1]), *parsed.words[2:]]
     import subprocess
 
+    if parsed.has("detach"):
+        null = subprocess.DEVNULL
+        subprocess.Popen(command, env=environment, cwd=str(container.config["cwd"]), stdin=null, stdout=null, stderr=null,
+                         start_new_session=True).returncode = 0  # fmt: skip
+        return 0
     stdin = None if parsed.has("interactive") else subprocess.DEVNULL
     done = subprocess.run(command, env=environment, cwd=str(container.config["cwd"]), stdin=stdin, check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
@@ -279,7 +285,7 @@ def _config(node: Node, parsed: Parsed, image: Json, identity: str, name: str, f
         "id": identity, "name": name, "image": parsed.words[0], "image_id": image["id"], "created": timestamp(),
         "labels": dict(_pair(unmap(label, node.root)) for label in parsed.all("label")),
         "env": [f"{key}={value}" for key, value in environment.items()],
-        "environment": {**environment, **_own_environment(node, folder, name)},
+        "environment": {**environment, **_own_environment(node, folder, path_of(node, parsed.words[0]))},
         "command": [command[0], *(unmap(word, node.root) for word in command[1:])],
         "written": written or ["/bin/bash"], "entrypoint": entrypoint or None, "cwd": os.path.join(folder, "fs"),
         "devices": mounts.devices(node, parsed), "binds": mounts.binds(node, parsed),
@@ -292,9 +298,9 @@ def _config(node: Node, parsed: Parsed, image: Json, identity: str, name: str, f
     }  # fmt: skip
 
 
-def _own_environment(node: Node, folder: str, name: str) -> dict[str, str]:
+def _own_environment(node: Node, folder: str, path: str) -> dict[str, str]:
     """What makes the process find the container's commands and folders instead of the machine's."""
-    return {"PATH": node.path_inside, "HOME": os.path.join(folder, "fs", "root"), "HOSTNAME": node.name, CONTAINER: folder,
+    return {"PATH": path, "HOME": os.path.join(folder, "fs", "root"), "HOSTNAME": node.name, CONTAINER: folder,
             MARK: node.cluster_folder, HERE: node.name, "TMPDIR": os.path.join(folder, "fs", "tmp"), "LANG": "C.UTF-8"}  # fmt: skip
 
 
@@ -320,7 +326,7 @@ def _begin(node: Node, container: Container, *, with_input: bool = False) -> Non
     """Start the process through its supervisor and wait until it is on its way."""
     mounts.check_devices(node, strings(container.config["devices"]))
     command = strings(container.config["command"])
-    command[0] = _program(node, command[0])
+    command[0] = _program(container, command[0])
     container.config["command"] = command
     write_json(os.path.join(container.folder, "container.json"), container.config)
     import subprocess
@@ -329,7 +335,7 @@ def _begin(node: Node, container: Container, *, with_input: bool = False) -> Non
     child = subprocess.Popen(
         [os.path.join(node.folder, "shim"), container.folder, str(report)],
         pass_fds=(report,), start_new_session=True, stdin=None if with_input else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, env={MARK: node.cluster_folder, HERE: node.name, "PATH": node.path_inside},
+        stderr=subprocess.DEVNULL, env={MARK: node.cluster_folder, HERE: node.name, "PATH": _path(container)},
     )  # fmt: skip
     os.close(report)
     started = os.read(receive, 1)
@@ -339,10 +345,14 @@ def _begin(node: Node, container: Container, *, with_input: bool = False) -> Non
         raise DaemonError("failed to create task for container: failed to create shim task", 125)
 
 
-def _program(node: Node, word: str) -> str:
-    """The program that a container's command names, of those a container has."""
+def _path(container: Container) -> str:
+    return _strings(container.config["environment"])["PATH"]
+
+
+def _program(container: Container, word: str) -> str:
+    """The program that a container's command names, of those its image has."""
     name = word.rpartition("/")[2]
-    known = [path for folder in node.path_inside.split(":") if os.path.exists(path := os.path.join(folder, name))]
+    known = [path for folder in _path(container).split(":") if os.path.exists(path := os.path.join(folder, name))]
     if word.startswith(("/var/", "/data/", "/root/")) or not known:
         raise DaemonError(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "

@@ -10,6 +10,7 @@ from provision.rehearsal.rewrite import map_path, unmap
 from provision.rehearsal.standins import cann, packages
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import Parsed
+from provision.rehearsal.standins.docker.programs import is_nginx
 from provision.rehearsal.standins.docker.store import Json, strings
 
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -43,7 +44,7 @@ def binds(node: Node, parsed: Parsed) -> list[str]:
 
 def furnish(node: Node, folder: str, config: Json) -> None:
     """What an image for NPUs brings of CANN."""
-    if not node.is_npu:
+    if not node.is_npu or is_nginx(str(config["image"])):
         return
     version, root = packages.versions(node, str(config["image"]))["cann"], os.path.join(folder, "fs")
     nnal = {"usr/local/Ascend/nnal/atb/set_env.sh": "export ATB_HOME_PATH=/usr/local/Ascend/nnal/atb/latest\n"}

@@ -13,9 +13,10 @@ import subprocess
 from contextlib import suppress
 
 from provision.clock import now
-from provision.rehearsal.node import Node
+from provision.rehearsal.node import CONTAINER, Node
 from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, ended_file, strings, write_json
 from provision.rehearsal.standins.process import birth, hide_in_proc, show_in_proc
+from provision.rehearsal.standins.ps import all_pids, environment
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks whether PID 1 has ended while something still holds its output."""
@@ -35,6 +36,7 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     os.close(ready)
     _keep_output(process, container.folder)
     status = process.wait()
+    _end_others(container.folder)
     hide_in_proc(node, process.pid)
     _end(container, status if status >= 0 else 128 - status)
     return 0
@@ -58,6 +60,15 @@ def _start(container: Container) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+
+
+def _end_others(folder: str) -> None:
+    """What ``exec`` started, or what left the first process's group, ends with that process."""
+    mark = f"{CONTAINER}={folder}".encode()
+    for pid in all_pids():
+        if mark in environment(pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _keep_output(process: subprocess.Popen[bytes], folder: str) -> None:

@@ -12,17 +12,22 @@ from typing import NamedTuple
 from provision.clock import now
 from provision.rehearsal.standins.vllm import answers, log
 from provision.rehearsal.standins.vllm.engines import EngineDeadError, Engines
+from provision.rehearsal.standins.vllm.transfer import Transfer
 
 VERSION = "0.18.0"
 
 
 class Settings(NamedTuple):
-    """What the API needs to know of its server. ``keys`` are accepted API keys; none: no key is asked for."""
+    """What the API needs to know of its server. ``keys`` are accepted API keys; none: no key is asked for.
+
+    ``transfer`` is how it exchanges blocks with other instances; None where it doesn't.
+    """
 
     names: tuple[str, ...]
     root: str
     max_model_len: int
     keys: tuple[str, ...]
+    transfer: Transfer | None = None
 
 
 class Refusal(Exception):
@@ -63,6 +68,7 @@ class Job(NamedTuple):
     usage: bool
     chat: bool
     model: str
+    offer: dict[str, object] | None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -174,17 +180,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _generate(self, body: dict[str, object], *, prompt: str, counted: str, extra: int, chat: bool) -> None:
         prompt_tokens = len(answers.tokens(counted)) + extra
         job = self._job(body, prompt, prompt_tokens, chat=chat)
+        pulled = self._fetched(body)
         text = answers.answer(prompt, temperature=job.temperature, seed=job.seed)
         found = answers.lengthen(text, job.least)
         finish = "length" if len(found) > job.limit or job.least >= job.limit else "stop"
         found, stopped = _cut(found[: job.limit], job.stop)
         finish = "stop" if stopped else finish
-        with self.server.engines.request(prompt_tokens) as request:
+        with self.server.engines.request(prompt_tokens, pulled=pulled) as request:
             pieces = request.pieces(found)
             if job.stream:
                 self._stream(job, pieces, finish, prompt_tokens)
             else:
                 self._whole(job, "".join(pieces), len(found), finish, prompt_tokens)
+
+    def _fetched(self, body: dict[str, object]) -> bool:
+        """Whether another instance has read the prompt and its blocks came over."""
+        transfer, params = self.server.settings.transfer, body.get("kv_transfer_params")
+        return transfer is not None and isinstance(params, dict) and transfer.fetch(params)
 
     def _job(self, body: dict[str, object], prompt: str, prompt_tokens: int, *, chat: bool) -> Job:
         settings = self.server.settings
@@ -205,12 +217,14 @@ class _Handler(BaseHTTPRequestHandler):
             )
         stop = body.get("stop")
         options = body.get("stream_options")
+        params = body.get("kv_transfer_params")
         return Job(
             prompt=prompt, limit=limit, least=limit if body.get("ignore_eos") else _int(body, "min_tokens", 0),
             temperature=_float(body, "temperature", 0.7), seed=_int(body, "seed", -1) if "seed" in body else None,
             stop=tuple([stop] if isinstance(stop, str) else [str(s) for s in stop] if isinstance(stop, list) else []),
             choices=_int(body, "n", 1), stream=bool(body.get("stream")),
             usage=isinstance(options, dict) and bool(options.get("include_usage")), chat=chat, model=model,
+            offer=settings.transfer.offer(params, prompt_tokens) if settings.transfer and isinstance(params, dict) else None,
         )  # fmt: skip
 
     def _whole(self, job: Job, text: str, count: int, finish: str, prompt_tokens: int) -> None:
@@ -220,7 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
                                 "function_call": None, "tool_calls": [], "reasoning": None}, "logprobs": None}  # fmt: skip
         choices = [{"index": i, **said, "finish_reason": finish, "stop_reason": None} for i in range(job.choices)]
         body = {**_head(job, "chat.completion" if job.chat else "text_completion"), "choices": choices}
-        self._json(200, {**body, "usage": _usage(prompt_tokens, count * job.choices)})
+        usage = _usage(prompt_tokens, count * job.choices)
+        self._json(200, {**body, "usage": usage, "kv_transfer_params": job.offer})
 
     def _stream(self, job: Job, pieces: Iterator[str], finish: str, prompt_tokens: int) -> None:
         head = _head(job, "chat.completion.chunk" if job.chat else "text_completion")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.packages import container, versions
+from provision.rehearsal.rewrite import unmap
+from provision.rehearsal.standins.packages import container, filesystem, versions
 
 _USAGE = "usage: vllm [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ..."
 
@@ -18,6 +19,7 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     if argv[:1] == ["serve"]:
         from provision.rehearsal.standins.vllm.serve import serve
 
-        return serve(node, argv[1:])
+        # A shell of the container has mapped the paths in its text.
+        return serve(node, [unmap(word, filesystem()) for word in argv[1:]])
     sys.stderr.write(f"{_USAGE}\nvllm: error: argument subparser: invalid choice: {' '.join(argv[:1])!r}\n")
     return 2

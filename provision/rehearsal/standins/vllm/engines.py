@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from provision.clock import sleep
 from provision.rehearsal.standins.vllm import log
-from provision.rehearsal.standins.vllm.group import Head
 from provision.rehearsal.state import State
 
 _TOKENS_PER_SECOND = 1000.0
@@ -24,19 +24,31 @@ class EngineDeadError(Exception):
         super().__init__(_DEAD)
 
 
-class Engines:
-    """All data-parallel engines of a deployment, as its API server sees them.
+class Partners(Protocol):
+    """The other processes of a deployment: ``lost`` are ranks that are gone."""
 
-    ``lockstep``: engines of a mixture of experts generate together, so that one lost engine stops all. ``drafts``: tokens
-    that speculative decoding guesses ahead, 0 without it.
+    lost: list[int]
+
+    def await_ready(self) -> None: ...
+
+    def generate(self, rank: int, timeout: float) -> bool: ...
+
+
+class Engines:
+    """The data-parallel engines that an API server manages: all, or those of its own node, or one.
+
+    ``ranks`` are theirs in the deployment. ``lockstep``: engines of a mixture of experts generate together, so that one
+    lost engine stops all. ``drafts``: tokens that speculative decoding guesses ahead, 0 without it.
     """
 
     def __init__(
-        self, count: int, state: State, head: Head | None, *, lockstep: bool, one_engine: bool, drafts: int = 0
-    ) -> None:
-        self._count = count
+        self, ranks: Sequence[int], state: State, partners: Partners | None, *, lockstep: bool, one_engine: bool,
+        drafts: int = 0, transfers: bool = False,
+    ) -> None:  # fmt: skip
+        self._ranks = ranks
+        self._count = count = len(ranks)
         self._state = state
-        self._head = head
+        self._partners = partners
         self._lockstep = lockstep
         self._one_engine = one_engine
         self._drafts = drafts
@@ -46,6 +58,7 @@ class Engines:
         self._prompted = [0] * count
         self._finished = [0] * count
         self._busy = [0] * count
+        self._pulled = [0] * count if transfers else None
         self.reported_dead = False
 
     @property
@@ -58,13 +71,15 @@ class Engines:
         return int(self._state.number("vllm/health", 503 if self.reported_dead else 200))
 
     @contextmanager
-    def request(self, prompt_tokens: int) -> Iterator[Request]:
-        """A request on the engine whose turn it is."""
+    def request(self, prompt_tokens: int, *, pulled: bool = False) -> Iterator[Request]:
+        """A request on the engine whose turn it is. ``pulled``: another instance has read the prompt already."""
         with self._lock:
             engine = self._next % self._count
             self._next += 1
             self._busy[engine] += 1
             self._prompted[engine] += prompt_tokens
+            if self._pulled is not None and pulled:
+                self._pulled[engine] += prompt_tokens
         try:
             yield Request(self, engine)
             self._finished[engine] += 1
@@ -76,9 +91,9 @@ class Engines:
         """One token. Raises ``EngineDeadError``."""
         if self._state.get("vllm/die_at_first_token"):
             self._die_quietly()
-        self._hang_where_silent(engine)
-        if self._head is not None:
-            self._step_remote(engine, self._head)
+        self._hang_where_silent(self._ranks[engine])
+        if self._partners is not None:
+            self._step_remote(self._ranks[engine], self._partners)
         with self._lock:
             self._generated[engine] += 1
 
@@ -98,6 +113,9 @@ class Engines:
         }
         if self._drafts:
             series |= self._speculation()
+        if self._pulled is not None:
+            text = "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of tokens."
+            series["external_prefix_cache_hits_total"] = ("counter", text, self._pulled)
         hidden = self._state.get("vllm/missing_engine")
         lines: list[str] = []
         for name, (kind, text, values) in series.items():
@@ -105,7 +123,7 @@ class Engines:
             lines += [f"# HELP {base} {text}", f"# TYPE {base} {kind}"]
             lines += [
                 f'vllm:{name}{{engine="{i}",model_name="{model}"}} {float(v)}'
-                for i, v in enumerate(values)
+                for i, v in zip(self._ranks, values, strict=True)
                 if str(i) != hidden
             ]
         lines += [
@@ -114,7 +132,7 @@ class Engines:
         ]
         lines += [
             f'vllm:request_success_total{{engine="{i}",finished_reason="stop",model_name="{model}"}} {float(v)}'
-            for i, v in enumerate(self._finished)
+            for i, v in zip(self._ranks, self._finished, strict=True)
             if str(i) != hidden
         ]
         return "\n".join(lines) + "\n"
@@ -149,15 +167,15 @@ class Engines:
             sleep(0.2)
             silent = self._state.get("vllm/silent_engine")
 
-    def _step_remote(self, engine: int, head: Head) -> None:
+    def _step_remote(self, engine: int, partners: Partners) -> None:
         """The part of other nodes: the engine's own node, and all where they go in lockstep."""
         patience = self._state.number("vllm/collective_seconds", _COLLECTIVE_SECONDS)
-        stopped = head.lost and (self._lockstep or self._one_engine or engine in head.lost)
+        stopped = partners.lost and (self._lockstep or self._one_engine or engine in partners.lost)
         if stopped:
             sleep(patience)
         rank = 1 if self._one_engine else engine
-        if stopped or not head.generate(rank, patience):
-            self._die_of_a_lost_worker(head.lost)
+        if stopped or not partners.generate(rank, patience):
+            self._die_of_a_lost_worker(partners.lost)
 
     def _die_of_a_lost_worker(self, lost: list[int]) -> None:
         """The collective timed out: the engine is dead, health says so, and soon the process ends."""

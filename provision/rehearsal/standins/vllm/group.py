@@ -1,8 +1,12 @@
 """How the processes of one deployment find each other: over TCP, at the head's rpc port or master port.
 
-Lines of JSON. A worker says hello with its ranks; when all are there the head tells them to load; each says ready when
-it has. The connection then carries work for the worker's engines, and its end is how either side learns of a death.
-As with the real one: the head waits without limit for engines, a worker gives up; and a worker outlives its head.
+Lines of JSON. A worker says hello with its ranks and is welcomed; when all are there the head tells them to load; each
+says ready when it has. The connection then carries work for the worker's engines, and its end is how either side learns
+of a death. As with the real one: the head waits without limit for engines, a worker gives up where no head answers; and
+a headless worker outlives its head.
+
+With a balancer outside (a server a rank, or a server a node) the processes meet the same way, at rank 0's coordinator,
+but each answers its own requests: who joined hears of losses only.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ class Rules(NamedTuple):
     total: int
     local: tuple[int, ...]
     hash: str
+    headless: bool = True
 
 
 class Peer:
@@ -71,6 +76,10 @@ class Peer:
         message = json.loads(line)
         return message if isinstance(message, dict) else None
 
+    def forget_patience(self) -> None:
+        """From now on wait without limit."""
+        self._connection.settimeout(None)
+
     def close(self) -> None:
         self.alive = False
         self._connection.close()
@@ -95,7 +104,7 @@ class Head:
         while waiting > 0:
             log_waiting(waiting)
             connection, _ = self._listener.accept()
-            waiting -= len(self._admit(Peer(connection)))
+            waiting -= self._let_in(Peer(connection))
         for peer in self._each():
             peer.send({"do": "load"})
             threading.Thread(target=self._follow, args=(peer,), daemon=True).start()
@@ -127,22 +136,32 @@ class Head:
     def _each(self) -> list[Peer]:
         return list(dict.fromkeys(self._peers.values()))
 
-    def _admit(self, peer: Peer) -> tuple[int, ...]:
-        """Take a worker in, or fail as the real head does."""
+    def _let_in(self, peer: Peer) -> int:
+        """Take a worker in; how many ranks it brought."""
         message = peer.receive()
         if message is None:
-            return ()
+            return 0
         hello = _hello(message)
+        if not self._rules.headless and any(rank in self._peers for rank in hello.ranks):
+            # Two with one identity: ZeroMQ drops the second without a word, which then waits for an answer in vain.
+            peer.close()
+            return 0
+        admitted = self._admit(peer, hello)
+        peer.send({"do": "wait"})
+        return len(admitted)
+
+    def _admit(self, peer: Peer, hello: Hello) -> tuple[int, ...]:
+        """Judge a worker, and fail as the real head does."""
         known = {*self._rules.local, *self._peers}
         for rank in hello.ranks:
             if rank in known or not 0 <= rank < self._rules.total or hello.kind != self._rules.kind:
                 raise StartFailed(
                     f"RuntimeError: Message from engine with unexpected data parallel rank: {rank}", engine=rank
                 )
-            if not hello.headless:
+            if hello.headless != self._rules.headless:
+                must = "must use --headless unless" if self._rules.headless else "must not use --headless"
                 raise StartFailed(
-                    f"RuntimeError: Remote engine {rank} must use --headless unless in external or hybrid dp lb mode",
-                    engine=rank,
+                    f"RuntimeError: Remote engine {rank} {must} in external or hybrid dp lb mode", engine=rank
                 )
             if hello.hash != self._rules.hash or hello.total != self._rules.total:
                 raise StartFailed(
@@ -166,6 +185,35 @@ class Head:
         with self._changed:
             self.lost += mine
             self._changed.notify_all()
+        for other in self._each():
+            if other is not peer:
+                other.send({"do": "mourn", "ranks": list(mine)})
+
+
+class Member:
+    """A process with an API of its own that joined rank 0's coordinator: it only needs to know who is gone."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.lost: list[int] = []
+        self._peer = peer
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def await_ready(self) -> None:
+        """Say that this one has loaded. Raises where another died meanwhile."""
+        if self.lost:
+            raise StartFailed(
+                "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer"
+            )
+        self._peer.send({"did": "load"})
+
+    def generate(self, rank: int, timeout: float) -> bool:
+        """Own ranks need nobody's part."""
+        return True
+
+    def _follow(self) -> None:
+        while (message := self._peer.receive()) is not None:
+            self.lost += _ranks(message)
+        self.lost.append(0)
 
 
 def join(hello: Hello, address: str, port: int, patience: float) -> Peer:
@@ -176,10 +224,10 @@ def join(hello: Hello, address: str, port: int, patience: float) -> Peer:
         if peer is not None:
             peer.send({"kind": hello.kind, "ranks": list(hello.ranks), "total": hello.total, "hash": hello.hash,
                        "headless": hello.headless})  # fmt: skip
-            message = peer.receive()
-            if message is not None:
-                peer._connection.settimeout(None)
-                return peer
+            if peer.receive() is not None:
+                peer.forget_patience()
+                if peer.receive() is not None:
+                    return peer
             peer.close()
         sleep(0.05)
     if hello.kind == "ranks":
@@ -229,14 +277,18 @@ def _dial(address: str, port: int, patience: float) -> Peer | None:
 
 
 def _hello(message: dict[str, object]) -> Hello:
-    ranks = message.get("ranks")
     return Hello(
         kind=str(message.get("kind")),
-        ranks=tuple(int(rank) for rank in ranks) if isinstance(ranks, list) else (),
+        ranks=_ranks(message),
         total=_number(message, "total"),
         hash=str(message.get("hash")),
         headless=bool(message.get("headless")),
     )
+
+
+def _ranks(message: dict[str, object]) -> tuple[int, ...]:
+    ranks = message.get("ranks")
+    return tuple(int(rank) for rank in ranks) if isinstance(ranks, list) else ()
 
 
 def _number(message: dict[str, object], key: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NoReturn
 
 from provision.rehearsal.standins.vllm.arguments import Arguments, UsageError
 from provision.rehearsal.standins.vllm.failure import StartFailed
@@ -15,6 +16,7 @@ def check_arguments(arguments: Arguments) -> None:
     """What the front end refuses before anything starts."""
     if arguments.on("headless") and arguments.number("api-server-count", 0) > 0:
         raise StartFailed("ValueError: api_server_count can't be set in headless mode", in_engine=False)
+    _check_balancing(arguments)
     local = arguments.number("data-parallel-size-local", arguments.number("data-parallel-size", 1))
     if local > arguments.number("data-parallel-size", 1):
         raise UsageError("argument --data-parallel-size-local: data_parallel_size_local must be <= data_parallel_size")
@@ -24,6 +26,28 @@ def check_arguments(arguments: Arguments) -> None:
     utilization = arguments.fraction("gpu-memory-utilization", 0.9)
     if not 0 < utilization <= 1:
         raise StartFailed(f"ValueError: GPU memory utilization must be in (0, 1]. Got {utilization}.", in_engine=False)
+
+
+def _check_balancing(arguments: Arguments) -> None:
+    """Who balances over data-parallel ranks: this server, one a node, or something outside [vllm engine/arg_utils.py]."""
+    size, local = arguments.number("data-parallel-size", 1), arguments.number("data-parallel-size-local", 1)
+    if arguments.on("data-parallel-external-lb") and not arguments.has("data-parallel-rank"):
+        _refuse(
+            "AssertionError: data_parallel_rank or node_rank must be specified if data_parallel_external_lb is enable."
+        )
+    if arguments.has("data-parallel-rank") and local != 1:
+        _refuse("AssertionError: data_parallel_size_local must be 1 or None when data_parallel_rank is set")
+    if arguments.on("data-parallel-hybrid-lb") and arguments.on("headless"):
+        _refuse("AssertionError: data_parallel_hybrid_lb is not applicable in headless mode")
+    if arguments.on("data-parallel-hybrid-lb") and not arguments.has("data-parallel-size-local"):
+        _refuse("AssertionError: data_parallel_size_local must be set to use data_parallel_hybrid_lb.")
+    rank = arguments.number("data-parallel-rank", arguments.number("data-parallel-start-rank", 0))
+    if not 0 <= rank < size and not arguments.on("headless"):
+        _refuse(f"ValueError: data_parallel_rank ({rank}) must be in the range [0, {size})")
+
+
+def _refuse(cause: str) -> NoReturn:
+    raise StartFailed(cause, in_engine=False)
 
 
 def check_model(site: Site, model: Model) -> None:

@@ -15,9 +15,10 @@ from provision.rehearsal.standins.net import bound_to_all
 from provision.rehearsal.standins.vllm import arguments as command_line
 from provision.rehearsal.standins.vllm import group, log, rules
 from provision.rehearsal.standins.vllm.api import VERSION, Api, Settings
-from provision.rehearsal.standins.vllm.engines import Engines
+from provision.rehearsal.standins.vllm.engines import Engines, Partners
 from provision.rehearsal.standins.vllm.failure import StartFailed, report
 from provision.rehearsal.standins.vllm.site import Model, Site
+from provision.rehearsal.standins.vllm.transfer import Transfer, transfer_of
 
 _START_SECONDS = 0.6
 _API = "APIServer"
@@ -29,6 +30,7 @@ def serve(node: Node, argv: list[str]) -> int:
     signal.signal(signal.SIGINT, _stop)
     try:
         given = command_line.parse(argv)
+        _mislead(node, given)
         _greet(node, given)
         return _Server(node, given).run()
     except command_line.UsageError as error:
@@ -45,6 +47,7 @@ class _Server:
         self._node = node
         self._given = given
         self._site = Site(node, given)
+        self._transfer: Transfer | None = None
         self._began = monotonic()
 
     def run(self) -> int:
@@ -53,16 +56,17 @@ class _Server:
         bound = None if self._site.headless else self._bind()
         model = self._site.model()
         rules.check_model(self._site, model)
+        self._transfer = transfer_of(self._site)
         dies = self._site.take_devices()
         self._site.check_addresses()
         if self._site.headless:
             return self._run_headless(model, dies)
-        head = self._gather(model)
+        partners = self._meet(model)
         self._load(model, dies)
-        if head is not None:
-            head.await_ready()
+        if partners is not None:
+            partners.await_ready()
         assert bound is not None
-        return self._serve_api(bound, model, head)
+        return self._serve_api(bound, model, partners)
 
     def _bind(self) -> socket.socket:
         """Take the API port at once, listen on it only when all is loaded."""
@@ -80,29 +84,34 @@ class _Server:
             bound_to_all(self._node, port)
         return bound
 
-    def _gather(self, model: Model) -> group.Head | None:
+    def _meet(self, model: Model) -> Partners | None:
         """Wait for the other processes of the deployment, where there are any."""
         site = self._site
+        if site.on_ray:
+            from provision.rehearsal.standins.vllm.ray import executor
+
+            return executor(site, self._patience)
         if site.nnodes > 1:
             address = self._given.text("master-addr", "127.0.0.1")
             expected = group.Rules("ranks", site.nnodes, (0,), rules.config_hash(site, model))
             head = group.Head(expected, site.own(address), self._given.number("master-port", 29501))
-        elif len(site.engines) < site.dp and not self._has_external_balancer():
-            address = self._given.text("data-parallel-address", "127.0.0.1")
-            expected = group.Rules("engines", site.dp, tuple(site.engines), rules.config_hash(site, model))
-            head = group.Head(expected, site.own(address), self._given.number("data-parallel-rpc-port", 29550))
-        else:
+        elif len(site.engines) >= site.dp:
             return None
+        elif site.start_rank > 0:
+            return group.Member(self._join(model))
+        else:
+            expected = group.Rules("engines", site.dp, tuple(site.engines), rules.config_hash(site, model),
+                                   headless=site.balancing == "internal")  # fmt: skip
+            address = self._given.text("data-parallel-address", "127.0.0.1")
+            head = group.Head(expected, site.own(address), self._given.number("data-parallel-rpc-port", 29550))
+            log.info(_API, "utils.py:712", f"Started DP Coordinator process (PID: {os.getpid()})")
         head.gather()
         return head
 
-    def _has_external_balancer(self) -> bool:
-        """A rank of its own, or a start rank without ``--headless``, silently means another balancing mode."""
-        return (
-            self._given.has("data-parallel-rank")
-            or self._site.start_rank > 0
-            or self._given.on("data-parallel-hybrid-lb")
-        )
+    @property
+    def _patience(self) -> float:
+        """Seconds that stand for the minutes after which who waits for another gives up."""
+        return self._node.state.number("vllm/handshake_seconds", group.HANDSHAKE_SECONDS)
 
     def _run_headless(self, model: Model, dies: list[int]) -> int:
         peer = self._join(model)
@@ -114,19 +123,19 @@ class _Server:
 
     def _join(self, model: Model) -> group.Peer:
         site = self._site
-        patience = self._node.state.number("vllm/handshake_seconds", group.HANDSHAKE_SECONDS)
         own = rules.config_hash(site, model)
         if site.nnodes > 1:
             rank = self._given.number("node-rank", 0)
             hello = group.Hello("ranks", (rank,), site.nnodes, own, True)
             address, port = self._given.text("master-addr", "127.0.0.1"), self._given.number("master-port", 29501)
         else:
-            hello = group.Hello("engines", tuple(site.engines), site.dp, own, True)
+            hello = group.Hello("engines", tuple(site.engines), site.dp, own, site.headless)
             address = self._given.text("data-parallel-address", "127.0.0.1")
             port = self._given.number("data-parallel-rpc-port", 29550)
-            log.info("", "serve.py:178", f"Launching {len(site.engines)} data parallel engine(s) in headless mode, with head node "
-                                         f"address tcp://{address}:{port}.")  # fmt: skip
-        return group.join(hello, site.local(address), port, patience)
+            if site.headless:
+                log.info("", "serve.py:178", f"Launching {len(site.engines)} data parallel engine(s) in headless mode, with head node "
+                                             f"address tcp://{address}:{port}.")  # fmt: skip
+        return group.join(hello, site.local(address), port, self._patience)
 
     def _load(self, model: Model, dies: list[int]) -> None:
         """Weights, profile, graphs: the lines that an operator watches for minutes."""
@@ -142,6 +151,8 @@ class _Server:
         worker = "Worker_TP0" if site.tp > 1 else who
         log.info(worker, "model_runner_v1.py:2640", "Starting to load model...")
         site.check_weights(model)
+        if self._transfer is not None:
+            self._transfer.listen()
         total = len(model.shards)
         for done in range(0, total + 1, max(1, total // 8)):
             self._die_if_told()
@@ -198,11 +209,12 @@ class _Server:
         )
         raise StartFailed(text, engine=self._site.engines[0], exit=int(words[1]) if len(words) > 1 else 1)
 
-    def _serve_api(self, bound: socket.socket, model: Model, head: group.Head | None) -> int:
+    def _serve_api(self, bound: socket.socket, model: Model, partners: Partners | None) -> int:
         site = self._site
-        one_engine = site.nnodes > 1
-        engines = Engines(1 if one_engine else max(site.dp, 1) if head else len(site.engines), self._node.state, head,
-                          lockstep=bool(model.experts), one_engine=one_engine, drafts=self._drafts())  # fmt: skip
+        one_engine = site.nnodes > 1 or site.on_ray
+        ranks = range(1) if one_engine else range(site.dp) if site.balancing == "internal" else site.engines
+        engines = Engines(ranks, self._node.state, partners, lockstep=bool(model.experts), one_engine=one_engine,
+                          drafts=self._drafts(), transfers=self._transfer is not None)  # fmt: skip
         names = tuple(self._given.many("served-model-name")) or (self._given.model,)
         keys = tuple(filter(None, [*self._given.many("api-key"), os.environ.get("VLLM_API_KEY", "")]))
         length = self._given.number("max-model-len", model.positions)
@@ -214,10 +226,28 @@ class _Server:
             "Application startup complete.",
         ):
             log.plain(f"INFO:     {line}")
-        api = Api(bound, Settings(names, self._given.model, length, keys), engines)
+        api = Api(bound, Settings(names, self._given.model, length, keys, self._transfer), engines)
+        self._die_later()
         log.plain(f"INFO:     Uvicorn running on http://{host}:{port} (Press CTRL+C to quit)")
         api.serve_forever(poll_interval=0.2)
         return 0
+
+    def _die_later(self) -> None:
+        """The fault of a server that serves for a while and then dies, as its process is killed."""
+        words = self._node.state.get("vllm/die_after_start").split()
+        if words:
+            killing = threading.Timer(float(words[0]), os._exit, (int(words[1]) if len(words) > 1 else 137,))
+            killing.daemon = True
+            killing.start()
+
+
+def _mislead(node: Node, given: command_line.Arguments) -> None:
+    """The faults of a command that is late, gives another rank than its own, or another address of the head."""
+    sleep(node.state.number("vllm/late_seconds"))
+    ranks = [name for name in ("data-parallel-rank", "data-parallel-start-rank", "node-rank") if given.has(name)]
+    for key, names in (("vllm/wrong_rank", ranks), ("vllm/wrong_address", ["data-parallel-address", "master-addr"])):
+        wrong = node.state.get(key)
+        given.given.update({name: wrong for name in names if wrong and given.has(name)})
 
 
 def _greet(node: Node, given: command_line.Arguments) -> None:

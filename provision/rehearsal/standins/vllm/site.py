@@ -11,6 +11,7 @@ from provision.rehearsal.node import CONTAINER, Node
 from provision.rehearsal.rewrite import map_path
 from provision.rehearsal.standins import npu
 from provision.rehearsal.standins.docker.store import Container, Store
+from provision.rehearsal.standins.inside import visible
 from provision.rehearsal.standins.net import INTERFACE
 from provision.rehearsal.standins.vllm.arguments import Arguments
 from provision.rehearsal.standins.vllm.failure import StartFailed
@@ -68,6 +69,23 @@ class Site:
         return self.arguments.on("headless")
 
     @property
+    def balancing(self) -> str:
+        """Who spreads requests over ranks: ``internal`` (this server), ``hybrid`` (one a node), ``external`` (outside).
+
+        A start rank without ``--headless`` silently means the second, and one local rank turns that into the third.
+        """
+        if self.arguments.has("data-parallel-rank"):
+            return "external"
+        inferred = self.start_rank > 0 and not self.headless
+        if not (inferred or self.arguments.on("data-parallel-hybrid-lb")) or len(self.engines) == self.dp:
+            return "internal"
+        return "external" if len(self.engines) == 1 else "hybrid"
+
+    @property
+    def on_ray(self) -> bool:
+        return self.arguments.text("distributed-executor-backend") == "ray"
+
+    @property
     def start_rank(self) -> int:
         return self.arguments.number("data-parallel-start-rank", self.arguments.number("data-parallel-rank", 0))
 
@@ -82,7 +100,8 @@ class Site:
     @property
     def local_ranks(self) -> int:
         """Devices that this process needs."""
-        return len(self.engines) * self.tp * self.pp // self.nnodes
+        needed = len(self.engines) * self.tp * self.pp // self.nnodes
+        return min(needed, len(self.devices())) if self.on_ray else needed
 
     @property
     def several(self) -> bool:
@@ -93,7 +112,7 @@ class Site:
 
     def devices(self) -> list[int]:
         """Davinci numbers that the process sees, in the order of its ranks."""
-        given = sorted(int(p.removeprefix("/dev/davinci")) for p in self.container.devices if p[12:].isdigit())
+        given = visible(self.node)
         chosen = os.environ.get("ASCEND_RT_VISIBLE_DEVICES", "")
         if not chosen:
             return given
@@ -196,11 +215,14 @@ class Site:
 
     # ---- model
 
+    def place(self, path: str) -> str:
+        """Where a path of the container really is."""
+        mapped = map_path(path, self.root)
+        return self.root + path if mapped == path and os.path.exists(self.root + path) else mapped
+
     def model(self) -> Model:
         """Read the model folder as vLLM would before it loads. Raises its errors."""
-        path = map_path(self.arguments.model, self.root)
-        if path == self.arguments.model and os.path.exists(self.root + path):
-            path = self.root + path
+        path = self.place(self.arguments.model)
         config = _json(os.path.join(path, "config.json"))
         if config is None:
             raise StartFailed(
