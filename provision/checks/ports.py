@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from pydantic import Field
 
+from provision.accel.protocol import accelerator
 from provision.actions import Action
 from provision.checks import undo
 from provision.checks.base import CheckArgs, Finding
@@ -24,7 +25,7 @@ from provision.facts.sysctl import Sysctl, SysctlValue
 from provision.inventory.model import Settings
 from provision.node import Node
 from provision.results import ActionResult
-from provision.serve import launch
+from provision.serve import kv, launch
 from provision.serve.layout import ROUTED
 from provision.serve.rules.ports import HCCL_PORTS
 
@@ -93,7 +94,24 @@ def _planned(node: Node) -> dict[str, int]:
     entry = node.name == serve.router.node if serve.router.node and serve.topology in ROUTED else first
     left_out = {"API"} if not entry or (serve.topology in ROUTED and serve.router.kind == "none") else set()
     left_out |= set() if first or spread else {"rendezvous", "data-parallel handshake", "Ray"}
-    return {purpose: port for purpose, port in ports.items() if purpose not in left_out}
+    mine = {purpose: port for purpose, port in ports.items() if purpose not in left_out}
+    if serve.topology != "prefill-decode":
+        return mine
+    pool = serve.kv_pool if first else None
+    kept = {"KV pool": pool.master_port, "KV pool metrics": pool.metrics_port} if pool else {}
+    return mine | kept | _transferring(node.settings)
+
+
+def _transferring(settings: Settings) -> dict[str, int]:
+    """Where a node's servers hand over KV caches: one port for each rank of its group, as which of them are on this
+    node is not known here."""
+    serve, given = settings.serve, settings.serve.kv_transfer
+    if any(name.replace("_", "-") == "kv-transfer-config" for name in serve.engine_args) or kv.is_nixl(given.connector):
+        return {}
+    ranks = serve.tensor_parallel_size * serve.pipeline_parallel_size * serve.data_parallel_size
+    npus = max(8, len(accelerator(settings.hardware).default_devices), len(settings.devices or ()))
+    base = given.port or kv.MOONCAKE_FIRST + kv.MOONCAKE_STRIDE * npus
+    return {f"KV transfer {number}": base + number for number in range(ranks)}
 
 
 def _key(purpose: str) -> str:

@@ -10,6 +10,7 @@ shown as a digest.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -97,8 +98,21 @@ def _told(process: Process, settings: Settings) -> dict[str, str]:
     kind = accelerator(settings.hardware)
     own = OWN_ENV | kind.address_environment("").keys() | kind.interface_variables.keys()
     told = {f"env {name}": _shown(name, value) for name, value in process.env.items() if name not in own}
-    flags = {name: value for name, value in arguments(process.argv).items() if name not in OWN_FLAGS}
+    first = process.argv.index("vllm") if "vllm" in process.argv else 0  # before it stands how Ray is joined
+    flags = {name: value for name, value in arguments(process.argv[first:]).items() if name not in OWN_FLAGS}
+    if "kv-transfer-config" in flags:
+        flags["kv-transfer-config"] = _without_identity(flags["kv-transfer-config"])
     return told | {(f"--{name}" if name else "command"): value for name, value in flags.items()}
+
+
+def _without_identity(config: str) -> str:
+    """A connector's configuration without what each server has for itself: its name and first port."""
+    try:
+        given = json.loads(config)
+    except ValueError:
+        return config
+    own = ("engine_id", "kv_port")
+    return json.dumps({k: v for k, v in given.items() if k not in own}) if isinstance(given, dict) else config
 
 
 def arguments(argv: Sequence[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,11 +186,15 @@ def _head(layout: Layout, advice: Advice) -> str:
     return f"{advice.nodes} x {layout.head.hardware}{devices}{release}: {_model(layout)}"
 
 
-_COLUMNS = ("", "layout", "engines", "devices", "GB each", "cache/engine", "at once", "between nodes", "warns")
+_COLUMNS = ("", "layout", "engines", "devices", "GB each", "cache", "at once", "crosses", "warns")
+_LEGEND = (
+    "GB each: weights a device; cache: tokens that an engine's KV cache holds; at once: requests of the longest kind, "
+    "over all engines; crosses: between nodes; P and D of prefill-decode: DP x TP."
+)
 
 
 def _table(layout: Layout, rows: Sequence[Row]) -> Iterator[str]:
-    """Numbers are right, words are left. ``at once``: requests of the longest kind, over all engines."""
+    """Numbers are right, words are left."""
     if not rows:
         yield "No layout of these nodes is valid for this model."
         return
@@ -202,11 +206,12 @@ def _table(layout: Layout, rows: Sequence[Row]) -> Iterator[str]:
             for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
         yield _GAP.join(placed).rstrip()
+    yield from _wrapped("", _LEGEND)
 
 
 def _cells(rank: int, row: Row) -> tuple[str, ...]:
     n = row.numbers
-    crossing = ("nothing", "KV a request", "a stage", "in layers")[row.traffic.level]
+    crossing = ("nothing", "caches", "stages", "layers")[row.traffic.level]
     return (
         f"{'*' if row.asked else ''}{rank}",
         _named(row),
@@ -214,7 +219,7 @@ def _cells(rank: int, row: Row) -> tuple[str, ...]:
         str(n.devices),
         f"{n.weights / 1e9:.1f}" if n.weights else "?",
         _thousands(n.cache),
-        str(n.at_once) if n.cache else "?",
+        str(n.at_once) if n.cache is not None else "?",
         crossing,
         ",".join(dict.fromkeys(violation.code for violation in row.warnings)),
     )
@@ -228,8 +233,8 @@ def _named(row: Row) -> str:
     return candidate.short.replace("replicas  ", f"replicas  {row.numbers.engines // candidate.dp} of ")
 
 
-def _thousands(tokens: int) -> str:
-    if not tokens:
+def _thousands(tokens: int | None) -> str:
+    if tokens is None:
         return "?"
     return f"{tokens / 1e6:.1f}M" if tokens >= 1e6 else f"{tokens // 1000}k"
 
@@ -280,9 +285,14 @@ def _yaml(layout: Layout, row: Row) -> Iterator[str]:
     candidate = row.candidate
     if candidate.prefill is None or candidate.decode is None:
         yield "serve:"
-        yield from (f"  {name}: {value}" for name, value in paste(layout, candidate).items())
+        yield from _keys("  ", paste(layout, candidate))
+        if any(settings.serve.role or settings.serve.group for settings in layout.settings):
+            yield "# and remove serve.role and serve.group of the hosts"
         return
-    yield "vars: {qnext: {serve: {topology: prefill-decode}}}"
+    yield "vars:"
+    yield "  qnext:"
+    yield "    serve:"
+    yield from _keys("      ", paste(layout, candidate))
     yield "children:"
     nodes = [site.node for site in layout.sites]
     split = candidate.prefill.nodes
@@ -292,6 +302,10 @@ def _yaml(layout: Layout, row: Row) -> Iterator[str]:
         yield "    hosts:"
         yield from (f"      {host}:" for host in hosts)
         yield f"    vars: {{qnext: {{serve: {{{keys}}}}}}}"
+
+
+def _keys(lead: str, keys: Mapping[str, str | int | None]) -> Iterator[str]:
+    return (f"{lead}{name}: {'null' if value is None else value}" for name, value in keys.items())
 
 
 def _wrapped(lead: str, text: str) -> list[str]:

@@ -16,6 +16,7 @@ from provision.errors import ConfigError, ProvisionError, UsageError
 if TYPE_CHECKING:
     from provision.findings import Finding
     from provision.serve.importing.recipe import Notes, Recipe
+    from provision.serve.importing.script import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,7 +98,7 @@ def docker_run_command(files: tuple[Path, ...], **target: Any) -> int:
     return _finish(recipe, notes, ", ".join(source.name for source in sources), **target)
 
 
-def _source(file: Path) -> Any:
+def _source(file: Path) -> Source:
     from provision import yamlio
     from provision.serve.importing.script import Source
 
@@ -105,7 +106,10 @@ def _source(file: Path) -> Any:
         return Source(str(file), yamlio.read_text(file))
     if sys.stdin.isatty():
         click.echo("Paste the commands, then press Ctrl-D:", err=True)
-    return Source("standard input", click.get_text_stream("stdin", errors="replace").read())
+    try:
+        return Source("standard input", sys.stdin.read())
+    except UnicodeDecodeError:
+        raise UsageError("the standard input is not UTF-8 text", hint="save it as UTF-8") from None
 
 
 def _read_beside(file: Path) -> Callable[[str], str | None]:

@@ -54,9 +54,9 @@ def load_hosts(inventory_path: Path, limit: str | None) -> tuple[Inventory, Sequ
 
 def reveal_secrets(inventory: Inventory) -> None:
     """Raise ``UsageError`` where a secret that servers are launched with can't be used: before a node is touched."""
-    from provision.serve.launch import api_key
+    from provision.serve.launch import secrets_of
 
-    api_key(inventory.settings)
+    secrets_of(inventory.settings)
 
 
 def print_json(data: object) -> None:

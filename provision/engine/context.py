@@ -86,8 +86,8 @@ def some(nodes: list[str]) -> str:
 @dataclass(frozen=True, slots=True)
 class Context:
     """``planning``: nothing may be performed. ``stop``: set to stop the run. ``forks``: nodes at a time. ``usual``:
-    what earlier starts took, by the digest of their launch. ``restarts``: groups that this run has started again. ``hosts``: all of
-    the inventory."""
+    what earlier starts took, by the digest of their launch. ``restarts``: groups that this run has started again.
+    ``hosts``: all of the inventory."""
 
     emitter: Emitter
     watch: Watch

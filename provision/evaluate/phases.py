@@ -144,8 +144,9 @@ def _progress(line: str) -> Progress | None:
 class Track:
     """One process's way through the phases, by looks at its log. Times are seconds of a monotonic clock.
 
-    ``spent``: seconds in each phase that it has left. ``whole``: it was seen from its beginning, so that the times
-    can be compared with those of other starts. ``told``: that the present phase is slow was said.
+    ``since``: when the present phase began, first the process itself. ``spent``: seconds in each phase that it has
+    left. ``whole``: it is seen from its beginning, so that the times can be compared with those of other starts.
+    ``told``: that the present phase is slow was said.
     """
 
     since: float
@@ -153,16 +154,13 @@ class Track:
     spent: dict[str, float] = field(default_factory=dict)
     whole: bool = True
     told: bool = False
-    looks: int = 0
 
     def see(self, found: Progress | None, moment: float) -> bool:
         """Take in a look; whether the phase is another than before. A start never goes back."""
-        self.looks += 1
         if found is None or found.index < self.now.index:
             return False
         moved = found.phase != self.now.phase
         if moved:
-            self.whole &= self.looks > 1 or found.index <= PHASES.index(JOINING)
             self.spent[self.now.phase] = self.spent.get(self.now.phase, 0.0) + moment - self.since
             self.since, self.told = moment, False
         self.now = found

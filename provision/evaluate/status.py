@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from provision.errors import ProvisionError
 from provision.evaluate.prove import probe_ready
@@ -192,12 +191,4 @@ def _health(node: Node, process: Process) -> str:
 
 def _age(node: Node, container: Container) -> float | None:
     """Seconds since the start, by the node's own clock."""
-    now = node.get(Clock()).epoch
-    if not container.running or now is None:
-        return None
-    try:
-        # Docker writes nanoseconds; datetime reads microseconds.
-        started = datetime.fromisoformat(container.started[:26].rstrip("Z")).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return max(0.0, now - started.timestamp())
+    return container.age(node.get(Clock()).epoch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from provision.facts.base import Fact
@@ -137,6 +138,17 @@ class Container:
     @property
     def running(self) -> bool:
         return self.state in ("running", "restarting", "paused")
+
+    def age(self, now: float | None) -> float | None:
+        """Seconds that it runs; ``now`` by its node's clock, since the epoch. None where that can't be told."""
+        if not self.running or now is None:
+            return None
+        try:
+            # Docker writes nanoseconds; datetime reads microseconds.
+            started = datetime.fromisoformat(self.started[:26].rstrip("Z")).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return max(0.0, now - started.timestamp())
 
 
 @dataclass(frozen=True, slots=True)

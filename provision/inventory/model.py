@@ -210,6 +210,10 @@ class Serve(Strict):
     env: dict[EnvironmentName, Scalar] = Field(
         default_factory=dict, description="more environment of each server process"
     )
+    secret_env: dict[EnvironmentName, Secret] = Field(
+        default_factory=dict,
+        description="environment of each server process that is secret: secret references, such as {env: HF_TOKEN}",
+    )
     argument_order: tuple[str, ...] = Field(
         (),
         description="arguments of vllm serve in the order to write them, by name (its value is the computed one or "

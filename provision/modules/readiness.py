@@ -17,14 +17,19 @@ from provision.evaluate import phases
 from provision.evaluate.phases import Track
 from provision.evaluate.prove import Readiness, probe_ready
 from provision.events import Note, PhaseReached, StartMeasured
+from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.logs import LogTails
+from provision.facts.system import Clock
 from provision.node import Cluster, Node
 from provision.serve.launch import Launch
 from provision.serve.plan import LaunchPlan, Process
 
 LOOK_EVERY = 2.0
 """Seconds between looks, at most: an ended process is known within 5 s. The first looks follow each other faster."""
+
+FRESH = 30.0
+"""Seconds that a process may run at the first look and still be measured: docker and the waves took them."""
 
 LINES = 400
 """Lines at the end of each log in which a look searches for telling ones."""
@@ -81,23 +86,26 @@ class _Wait:
     cluster: Cluster
     planned: Launch
     names: Collection[str]
-    began: float = field(default_factory=clock.monotonic)
+    began: float = field(default_factory=lambda: clock.monotonic())
     tracks: dict[str, Track] = field(default_factory=dict)
     _usual: dict[str, float] | None = None
 
     def see(self) -> None:
         """Look at every node, and show how far its processes are."""
-        tails = self.cluster.each(_tails)
+        first = not self.tracks
+        tails = self.cluster.each(lambda node: _tails(node, first))
         moment = clock.monotonic()
         for node in self.cluster.nodes:
             own = [p for p in _on(node, self.planned.plan, self.names) if p.kind == "server"]
             for process in own:
+                if first:
+                    self.tracks[process.name] = _track(node, process, moment)
                 self._follow(process, tails[node.name].get(process.name, ""), moment)
             if own:
                 node.progress(JobProgress(None, self._shown(own, moment)))
 
     def _follow(self, process: Process, log: str, moment: float) -> None:
-        track = self.tracks.setdefault(process.name, Track(self.began))
+        track = self.tracks[process.name]
         before = moment - track.since
         usual = self._usual_of(process.name, track)
         if track.see(phases.progress_of(log), moment):
@@ -150,10 +158,20 @@ def digest(planned: Launch) -> str:
     return hashlib.sha256(" ".join(script.digest for script in planned.scripts).encode()).hexdigest()[:16]
 
 
-def _tails(node: Node) -> dict[str, str]:
+def _tails(node: Node, first: bool) -> dict[str, str]:
+    """One look: the telling lines of each process's log; at the first look the node's clock too."""
     tails = LogTails(node.settings.cluster, LINES, phases.MATCHING)
-    node.observe([Containers(node.settings.cluster), tails])
+    facts: list[Fact[object]] = [Containers(node.settings.cluster), tails]
+    node.observe([*facts, Clock()] if first else facts)
     return dict(node.get(tails).tails)
+
+
+def _track(node: Node, process: Process, moment: float) -> Track:
+    """The beginning of a process's way: when its container started, by its node's clock. Of one that has long been
+    under way nobody knows when its present phase began."""
+    container = node.get(Containers(node.settings.cluster)).process(process.name)
+    age = (container.age(node.get(Clock()).epoch) if container else None) or 0.0
+    return Track(moment - age) if age <= FRESH else Track(moment, whole=False)
 
 
 def _on(node: Node, plan: LaunchPlan, names: Collection[str] | None) -> Iterable[Process]:

@@ -53,7 +53,7 @@ class _Watch:
 
     cluster: Cluster
     plan: LaunchPlan
-    began: float = field(default_factory=clock.monotonic)
+    began: float = field(default_factory=lambda: clock.monotonic())
     states: dict[str, str] = field(default_factory=dict)
 
     def require_something(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from provision.serve.candidates import EVERY, Candidate, asked, candidates, made
@@ -84,7 +84,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Bytes and tokens of one engine (the decode side's, of prefill-decode). 0: not known or no limit.
+    """Bytes and tokens of one engine (the decode side's, of prefill-decode). 0, of ``cache`` None: not known.
 
     ``width``: devices that share each layer. ``coupled``: engines step together, as those of a mixture of experts do.
     ``weights``: bytes a device; ``cache``: tokens that an engine's KV cache holds; ``longest``: tokens of the longest
@@ -97,7 +97,7 @@ class Numbers:
     width: int
     coupled: bool
     weights: float = 0.0
-    cache: int = 0
+    cache: int | None = None
     longest: int = 0
     at_once: int = 0
     context: int = 0
@@ -141,6 +141,10 @@ class Advice:
     def of(self, status: Status) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.status == status)
 
+    def ranked(self, purpose: Purpose) -> Advice:
+        """The same for another purpose."""
+        return replace(self, purpose=purpose, rows=_sorted(self.rows, purpose))
+
     @property
     def asked(self) -> Row:
         """The layout that the inventory asks for."""
@@ -161,13 +165,11 @@ def advise(layout: Layout, purpose: Purpose) -> Advice:
     judged = {each: violations(made_one) for each, made_one in tried.items()}
     everywhere = _common(list(judged.values()))
     rows = [_row(each, tried[each], _without(found, everywhere), each == wanted) for each, found in judged.items()]
-    order = ("valid", "unadvised", "rejected")
-    rows.sort(key=lambda row: (order.index(row.status), *_rank(row, purpose)))
     return Advice(
         purpose=purpose,
         nodes=layout.nodes,
         devices=_all_devices(layout),
-        rows=tuple(rows),
+        rows=_sorted(rows, purpose),
         everywhere=everywhere,
         unknown=_unknown(layout),
         notes=_notes(layout),
@@ -228,7 +230,8 @@ def _numbers(layout: Layout, groups: Sequence[Layout]) -> Numbers:
     one = answering[0]
     used = sum(min(group.devices_needed, group.devices_available) * group.nodes for group in groups)
     engines = sum(group.dp for group in answering)
-    cache = min((_cache_tokens(group) for group in groups), default=0)
+    caches = [_cache_tokens(group) for group in groups]
+    cache = None if None in caches else min(tokens for tokens in caches if tokens is not None)
     longest = model.longest_request(one)
     context = max(longest, layout.shape.context if layout.shape else 0)
     return Numbers(
@@ -240,9 +243,9 @@ def _numbers(layout: Layout, groups: Sequence[Layout]) -> Numbers:
         weights=max(model.weights_per_device(group) for group in groups),
         cache=cache,
         longest=longest,
-        at_once=cache // longest * engines if longest else 0,
+        at_once=(cache or 0) // longest * engines if longest else 0,
         context=context,
-        contexts=cache // context * engines if context else 0,
+        contexts=(cache or 0) // context * engines if context else 0,
     )
 
 
@@ -250,7 +253,7 @@ def _all_devices(layout: Layout) -> int:
     return sum(len(site.devices) for site in layout.sites) if layout.devices_available != UNLIMITED else 0
 
 
-def _cache_tokens(group: Layout) -> int:
+def _cache_tokens(group: Layout) -> int | None:
     """Tokens that the KV cache of one engine holds: what weights and reserve leave of a device, by what a token takes
     there. Each device of an engine holds its part of the same tokens."""
     longest = model.longest_request(group)
@@ -258,7 +261,7 @@ def _cache_tokens(group: Layout) -> int:
     capacity = group.device_bytes(group.sites[0])
     weights = model.weights_per_device(group)
     if not token or not capacity or not weights:
-        return 0
+        return None
     room = capacity * model.utilization(group, 0) - weights - model.reserve(group)
     return max(0, int(room / token))
 
@@ -293,7 +296,7 @@ def _group_traffic(group: Layout) -> Traffic:
 def _why(numbers: Numbers, traffic: Traffic, evidence: Evidence) -> str:
     engines = f"{numbers.engines} engine{'s' * (numbers.engines != 1)} of {numbers.width} for a layer"
     parts = [engines, f"between nodes {traffic.text}"]
-    if numbers.cache:
+    if numbers.cache is not None:
         parts.append(f"cache for {numbers.cache} tokens an engine, {numbers.at_once} requests of {numbers.longest}")
     if numbers.idle:
         parts.append(f"{numbers.idle} devices idle")
@@ -309,7 +312,7 @@ Key = tuple[int | float | bool, ...]
 def _short(row: Row) -> bool:
     """Whether an engine is short of cache."""
     numbers = row.numbers
-    return bool(numbers.cache and numbers.longest) and numbers.cache < FEW_REQUESTS * numbers.longest
+    return numbers.cache is not None and numbers.cache < FEW_REQUESTS * numbers.longest
 
 
 def _throughput(row: Row) -> Key:
@@ -324,16 +327,23 @@ def _latency(row: Row) -> Key:
 
 def _context(row: Row) -> Key:
     n = row.numbers
-    return (-min(n.cache, n.context), -n.contexts, row.traffic.level, n.idle, not row.known)
+    return (-min(n.cache or 0, n.context), -n.contexts, row.traffic.level, n.idle, not row.known)
 
 
 _KEYS: Mapping[Purpose, Callable[[Row], Key]] = {"throughput": _throughput, "latency": _latency, "context": _context}
 """Smaller is better, the first criterion that differs decides."""
 
 
+_ORDER: tuple[Status, ...] = ("valid", "unadvised", "rejected")
+
+
+def _sorted(rows: Iterable[Row], purpose: Purpose) -> tuple[Row, ...]:
+    return tuple(sorted(rows, key=lambda row: (_ORDER.index(row.status), *_rank(row, purpose))))
+
+
 def _rank(row: Row, purpose: Purpose) -> tuple[int | float | bool | str, ...]:
     worries = sum(violation.code in _WEIGHED for violation in row.warnings)
-    return (row.evidence.level, worries, *_KEYS[purpose](row), row.text)
+    return (row.evidence.level, worries, *_KEYS[purpose](row), EVERY.index(row.candidate.topology), row.text)
 
 
 # ---- what can't be known
@@ -365,11 +375,14 @@ def _notes(layout: Layout) -> tuple[str, ...]:
     return tuple(found)
 
 
-def paste(layout: Layout, candidate: Candidate) -> Mapping[str, str | int]:
-    """The keys of ``serve`` to set for all hosts. Keys that the inventory has and the candidate hasn't are set back."""
+def paste(layout: Layout, candidate: Candidate) -> Mapping[str, str | int | None]:
+    """The keys of ``serve`` to set for all hosts. What the inventory has and the candidate hasn't is set back."""
     serve = layout.head.serve
-    given = dict(candidate.serve)
-    if candidate.prefill is None:
-        sizes = {"pipeline_parallel_size": serve.pipeline_parallel_size, "data_parallel_size": serve.data_parallel_size}
-        given |= {name: 1 for name, value in sizes.items() if value != 1 and name not in given}
-    return given
+    present: dict[str, tuple[object, str | int | None]] = {
+        "pipeline_parallel_size": (serve.pipeline_parallel_size, 1),
+        "data_parallel_size": (serve.data_parallel_size, 1),
+        "replicas_per_node": (serve.replicas_per_node, None),
+        "group_topology": (serve.group_topology, "data-parallel"),
+    }
+    back = {name: default for name, (value, default) in present.items() if value != default}
+    return {**candidate.serve, **{name: value for name, value in back.items() if name not in candidate.serve}}

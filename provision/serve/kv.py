@@ -26,6 +26,9 @@ LAYERWISE = "MooncakeLayerwiseConnector"
 
 POOL_CONNECTOR = "AscendStoreConnector"
 
+NIXL_PORT = 5600
+"""``VLLM_NIXL_SIDE_CHANNEL_PORT``; each data-parallel rank takes the next [vLLM, NIXL connector usage guide]."""
+
 MOONCAKE_FIRST = 20_000
 MOONCAKE_STRIDE = 1_000
 """Mooncake's direct transport takes random ports of 20000 to 20000 + 1000 x NPUs of a node [vllm-ascend PD guide]."""
@@ -50,13 +53,19 @@ def default_port(layout: Layout) -> int:
 
 
 def first_port(group: Layout, index: int) -> int:
-    """``kv_port`` of a group's site: ``serve.kv_transfer.port``, else one clear of what Mooncake takes."""
-    return group.settings[index].serve.kv_transfer.port or default_port(group)
+    """``kv_port`` of a group's site: ``serve.kv_transfer.port``, else one clear of what Mooncake takes; NIXL's own."""
+    given = group.settings[index].serve.kv_transfer
+    return given.port or (NIXL_PORT if is_nixl(given.connector) else default_port(group))
 
 
 def is_mooncake(connector: str) -> bool:
     """Whether it is one of those that listen on ``kv_port`` and read the sizes of both sides."""
     return connector.startswith("Mooncake")
+
+
+def is_nixl(connector: str) -> bool:
+    """Whether it is vLLM's own for NIXL, whose engines meet at a port of the environment."""
+    return connector.startswith("Nixl")
 
 
 def ranks_of(group: Layout) -> int:
@@ -89,7 +98,9 @@ def transfer_config(groups: Sequence[Layout], group: Layout, index: int, engine_
         config["kv_port"] = str(first_port(group, index))
         direct: Fields = {} if serve.as_given else {"use_ascend_direct": True}
         extra = {**direct, **sides(groups), **extra}
-    elif given.port:
+    elif is_nixl(given.connector) and not group.accelerator.default_devices:
+        config["kv_buffer_device"] = "cpu"
+    elif given.port and not is_nixl(given.connector):
         config["kv_port"] = str(given.port)
     if extra:
         config["kv_connector_extra_config"] = extra
@@ -107,8 +118,11 @@ def transfer_config(groups: Sequence[Layout], group: Layout, index: int, engine_
 
 
 def ports(group: Layout, seat: Seat) -> dict[str, int]:
-    """The ports that a server's connector listens on, one a rank, by purpose."""
-    if not is_mooncake(group.settings[seat.index].serve.kv_transfer.connector):
+    """The ports that a server's connector listens on by purpose: one a rank, NIXL's one an engine."""
+    connector = group.settings[seat.index].serve.kv_transfer.connector
+    if is_nixl(connector):
+        return {f"kv{engine}": first_port(group, seat.index) + engine for engine in seat.engines}
+    if not is_mooncake(connector):
         return {}
     each, first = ranks_of(group), first_port(group, seat.index)
     if group.spans_nodes:
@@ -143,7 +157,10 @@ def role_arguments(group: Layout, index: int) -> dict[str, Argument]:
 
 def environment(group: Layout, index: int) -> dict[str, str]:
     """Variables of a server that hands KV caches on, which an operator may override [vllm-ascend disaggregation
-    guide]."""
+    guide; vLLM, NIXL connector usage guide]."""
+    if is_nixl(group.settings[index].serve.kv_transfer.connector):
+        port = str(first_port(group, index))
+        return {"VLLM_NIXL_SIDE_CHANNEL_HOST": group.sites[index].address, "VLLM_NIXL_SIDE_CHANNEL_PORT": port}
     if not _on_ascend(group, index):
         return {}
     wanted = {

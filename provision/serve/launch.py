@@ -123,7 +123,7 @@ def facts(settings: Settings) -> list[Fact[object]]:
 def compared(settings: Settings) -> list[Fact[object]]:
     """What more must be known to tell whether what runs is what is declared."""
     always: list[Fact[object]] = [Containers(settings.cluster), Image(settings.install.image)]
-    return [*always, stale_secrets(settings)] if settings.serve.api_key else always
+    return [*always, stale_secrets(settings)] if settings.serve.api_key or settings.serve.secret_env else always
 
 
 def stale_secrets(settings: Settings) -> StaleSecrets:
@@ -185,8 +185,19 @@ def _literal_address(connection: Connection) -> str:
 
 def _launch(sites: list[tuple[Site, Settings]], shape: ModelShape | None = None) -> Launch:
     plan, scripts = _planned(sites, shape)
-    key = api_key(sites[0][1])
-    return Launch(plan, scripts, {"VLLM_API_KEY": key} if key else {})
+    return Launch(plan, scripts, secrets_of(sites[0][1]))
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    """All variables of the servers that are secret. Raises ``UsageError``, which never shows a value."""
+    found: dict[str, str] = {}
+    for name, secret in settings.serve.secret_env.items():
+        found[name] = secret.reveal()
+        if not found[name].isprintable() or found[name] != found[name].strip():
+            hint = f"{secret!r} must give one line of text, without spaces at its ends"
+            raise UsageError(f"qnext.serve.secret_env.{name} can't stand on a line of a file", hint=hint)
+    key = api_key(settings)
+    return {**found, "VLLM_API_KEY": key} if key else found
 
 
 def api_key(settings: Settings) -> str:

@@ -29,6 +29,7 @@ from provision.serve.rules import (
     sides,
     topologies,
     unused,
+    weights,
 )
 from provision.serve.rules.base import Rule, Together
 from provision.serve.shape import ModelShape
@@ -45,6 +46,7 @@ GROUP: tuple[Rule, ...] = (
     *ports.RULES,
     *arguments.RULES,
     *known.RULES,
+    *weights.RULES,
     *additional.RULES,
     *environment.RULES,
     *disaggregation.RULES,
@@ -118,10 +120,14 @@ def _violations(layout: Layout, placed: bool) -> Iterator[Violation]:
     if placed:
         yield from (violation for rule in nodes.ADDRESS_RULES for violation in rule(layout))
     yield from (violation for rule in WHOLE for violation in rule(layout))
-    groups = groups_of(layout) if _can_be_cut(own) else (replace(layout, topology="single"),)
+    if not _can_be_cut(own):
+        # The sizes of prefill and decode are those of their groups: there are none to judge yet.
+        skipped = _SIZE_RULES if layout.topology == "prefill-decode" else ()
+        yield from _of_groups(layout, (layout,), [rule for rule in GROUP if rule not in skipped])
+        return
+    groups = groups_of(layout)
     yield from _of_groups(layout, groups, GROUP)
-    if _can_be_cut(own):
-        yield from (violation for together in TOGETHER for violation in together(layout, groups))
+    yield from (violation for together in TOGETHER for violation in together(layout, groups))
 
 
 def _can_be_cut(own: Iterable[Violation]) -> bool:
@@ -129,7 +135,7 @@ def _can_be_cut(own: Iterable[Violation]) -> bool:
     return not any(violation.severity == "fail" and violation.code in _GROUNDWORK for violation in own)
 
 
-_GROUNDWORK = frozenset({"S01", "S02", "S03", "S12"})
+_GROUNDWORK = frozenset({"S01", "S02", "S03"})
 
 
 def _of_groups(layout: Layout, groups: Sequence[Layout], rules: Sequence[Rule]) -> Iterator[Violation]:

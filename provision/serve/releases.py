@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property, total_ordering
+from functools import cache, total_ordering
 
 _GRAMMAR = re.compile(
     r"v?(?P<numbers>\d+(?:\.\d+){1,3})(?:\.?(?P<stage>a|b|rc)(?P<serial>\d+))?(?:\.?post(?P<post>\d+))?\Z"
@@ -19,13 +19,9 @@ class Release:
 
     name: str
 
-    @cached_property
+    @property
     def key(self) -> tuple[tuple[int, ...], int, int, int]:
-        match = _GRAMMAR.match(self.name)
-        assert match is not None, self.name
-        numbers = tuple(int(n) for n in match["numbers"].split("."))
-        padded = (*numbers, 0, 0, 0, 0)[:4]
-        return padded, _STAGES[match["stage"] or ""], int(match["serial"] or 0), int(match["post"] or 0)
+        return _key(self.name)
 
     @property
     def final(self) -> Release:
@@ -43,6 +39,16 @@ class Release:
 
     def __str__(self) -> str:
         return self.name
+
+
+@cache
+def _key(name: str) -> tuple[tuple[int, ...], int, int, int]:
+    """Tables name the same few releases over and over."""
+    match = _GRAMMAR.match(name)
+    assert match is not None, name
+    numbers = tuple(int(n) for n in match["numbers"].split("."))
+    padded = (*numbers, 0, 0, 0, 0)[:4]
+    return padded, _STAGES[match["stage"] or ""], int(match["serial"] or 0), int(match["post"] or 0)
 
 
 def parse_release(text: str) -> Release | None:

@@ -67,9 +67,9 @@ def render_script(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe | None = None
 ) -> Script:
     """The script of one process."""
-    made = recipe or _recipe(process, settings)
-    folder = _folder(settings)
-    secrets = f"{folder}/{process.name}.env" if settings.serve.api_key and (process.serves or process.keyed) else ""
+    made = recipe or recipe_of(process, settings)
+    folder = launch_folder(settings)
+    secrets = secrets_path(process, settings)
     blank = _render(_context(plan, process, settings, made, secrets))
     digest = _digest(blank)
     return Script(
@@ -82,22 +82,46 @@ def render_script(
         container=container_name(plan.cluster, process.name),
         path=f"{folder}/{process.name}.sh",
         secrets_path=secrets,
-        files={_companion_path(settings, process, each): each.text for each in process.files},
+        files={companion_path(settings, process, each): each.text for each in process.files},
     )
 
 
-def _recipe(process: Process, settings: Settings) -> ContainerRecipe:
+def render_foreground(plan: LaunchPlan, process: Process, settings: Settings, header: Sequence[str]) -> str:
+    """The launch script of a process for a supervisor such as systemd: it stays until the container ends, passes on
+    signals, and prints the log. Its container has the digest of the launch script itself."""
+    context = _context(plan, process, settings, recipe_of(process, settings), secrets_path(process, settings))
+    blank = _render({**context, "header": [_one_line(line) for line in header], "mode": ("--sig-proxy=true",)})
+    digest = render_script(plan, process, settings).digest
+    return _BLANK_LABEL.sub(rf"\g<1>{digest}\2", blank, count=1)
+
+
+def secrets_path(process: Process, settings: Settings) -> str:
+    """The environment file on the node that holds the API key and other secrets; empty where the process gets none."""
+    keyed = settings.serve.api_key and (process.serves or process.keyed)
+    secret = settings.serve.secret_env and process.kind == "server"
+    return f"{launch_folder(settings)}/{process.name}.env" if keyed or secret else ""
+
+
+def secret_lines(settings: Settings) -> str:
+    """What that file holds, for those who must write it themselves."""
+    names = [*settings.serve.secret_env, *(["VLLM_API_KEY"] if settings.serve.api_key else [])]
+    return f"the line{'s' * (len(names) != 1)} " + ", ".join(f"{name}=…" for name in names)
+
+
+def recipe_of(process: Process, settings: Settings) -> ContainerRecipe:
     """What a process needs of the hardware: a server its devices, a pool's master the driver's libraries, which its
     own are linked to, a router nothing."""
     return ContainerRecipe() if process.kind == "router" else accelerator(settings.hardware).recipe(process.devices)
 
 
-def _folder(settings: Settings) -> str:
+def launch_folder(settings: Settings) -> str:
+    """Where a node keeps its launch scripts."""
     return f"{settings.state_dir}/{settings.cluster}/launch"
 
 
-def _companion_path(settings: Settings, process: Process, companion: Companion) -> str:
-    return f"{_folder(settings)}/{process.name}.{companion.name}"
+def companion_path(settings: Settings, process: Process, companion: Companion) -> str:
+    """Where a companion lies on its node."""
+    return f"{launch_folder(settings)}/{process.name}.{companion.name}"
 
 
 def render_trial(plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, *, title: str) -> str:
@@ -133,11 +157,11 @@ def readme(plan: LaunchPlan, scripts: Sequence[Script]) -> str:
         "",
         "Each runs as root on its node, in this order:",
         "",
-        *_order(plan),
+        *order(plan),
         "",
         *files,
         "",
-        *_ready(plan),
+        *ready(plan),
     ]
     return "\n".join(lines) + "\n"
 
@@ -151,7 +175,7 @@ def model_mount(path: str) -> Mount:
     return Mount(source, source, "dir", read_only=True)
 
 
-def _weights(plan: LaunchPlan, process: Process, settings: Settings) -> tuple[Mount, ...]:
+def weights_mounts(plan: LaunchPlan, process: Process, settings: Settings) -> tuple[Mount, ...]:
     """The folder of the weights; for a repository, the cache of the hubs, where their clients look for it and keep
     notes of their own."""
     if not process.weights:
@@ -161,9 +185,10 @@ def _weights(plan: LaunchPlan, process: Process, settings: Settings) -> tuple[Mo
     return (Mount(settings.model.cache, "/root/.cache", "dir"),)
 
 
-def _companions(process: Process, settings: Settings) -> tuple[Mount, ...]:
+def companion_mounts(process: Process, settings: Settings) -> tuple[Mount, ...]:
+    """Its companions, read-only."""
     return tuple(
-        Mount(_companion_path(settings, process, each), f"/qnext/{each.name}", "file", read_only=True)
+        Mount(companion_path(settings, process, each), f"/qnext/{each.name}", "file", read_only=True)
         for each in process.files
     )
 
@@ -178,7 +203,7 @@ def docker_options(
 
     No ``--rm``: logs outlive a crash. ``--entrypoint=``: some images (vLLM's own for CPU) have one that would swallow
     our command. Logs are bounded at 500 MB."""
-    mounts = (*certain_mounts(recipe), *_weights(plan, process, settings), *_companions(process, settings))
+    mounts = (*certain_mounts(recipe), *weights_mounts(plan, process, settings), *companion_mounts(process, settings))
     return [
         (f"--name={container_name(plan.cluster, process.name)}",),
         *(("--label", f"qnext.{key}={value}") for key, value in labels(plan, process).items()),
@@ -191,11 +216,11 @@ def docker_options(
         *((("--privileged",),) if settings.install.privileged and process.devices else ()),
         *(("--device", device) for device in recipe.devices),
         *(("-v", mount.volume) for mount in mounts),
-        *(("-e", f"{name}={value}") for name, value in _fixed(process, settings)),
+        *(("-e", f"{name}={value}") for name, value in runtime_environment(process, settings)),
     ]
 
 
-def _fixed(process: Process, settings: Settings) -> list[tuple[str, str]]:
+def runtime_environment(process: Process, settings: Settings) -> list[tuple[str, str]]:
     """Variables for Docker's runtime rather than for the server."""
     fixed = accelerator(settings.hardware).fixed_environment() if process.kind == "server" else {}
     return sorted(fixed.items())
@@ -217,7 +242,7 @@ def certain_mounts(recipe: ContainerRecipe) -> tuple[Mount, ...]:
     return tuple(mount for mount in recipe.mounts if not mount.optional)
 
 
-def _start(process: Process) -> str:
+def start_command(process: Process) -> str:
     """What the container's shell runs: the command, after the variables that extend the image's own."""
     exports = [
         f'export {name}="{_live(name, value)}"; ' for name, value in sorted(process.env.items()) if extends(name, value)
@@ -250,7 +275,7 @@ def _context(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, secrets: str
 ) -> dict[str, object]:
     return {
-        "header": [_one_line(line) for line in _header(plan, process, secrets)],
+        "header": [_one_line(line) for line in _header(plan, process, secrets, settings)],
         "container": container_name(plan.cluster, process.name),
         "node": process.node,
         "address": process.address,
@@ -259,12 +284,13 @@ def _context(
         "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
         "choices": [_Choice.of(choice) for choice in recipe.one_of],
         "secrets": secrets,
+        "secret_lines": secret_lines(settings),
         "mode": ("-d",),
         "options": docker_options(plan, process, settings, recipe),
         "environment": [f"{name}={value}" for name, value in sorted(process.env.items()) if not extends(name, value)],
         "image": process.image or plan.image,
         "shell": ["bash", "-lic"] if process.login else ["sh", "-c"],
-        "start": _start(process),
+        "start": start_command(process),
         "command": list(command_lines(process.argv)),
     }
 
@@ -306,9 +332,9 @@ def _needs(plan: LaunchPlan, process: Process, settings: Settings, recipe: Conta
     groups = {"-c": list(recipe.devices)}
     groups |= {kind: [path for test, path in mounts if test == kind] for kind in ("-d", "-f")}
     yield from (_Need(test, tuple(paths), driver) for test, paths in groups.items() if paths)
-    for weights in _weights(plan, process, settings):
+    for weights in weights_mounts(plan, process, settings):
         yield _Need("-d", (weights.source,), "the weights must be at the same path on every node")
-    companions = tuple(mount.source for mount in _companions(process, settings))
+    companions = tuple(mount.source for mount in companion_mounts(process, settings))
     if companions:
         yield _Need("-f", companions, "it comes with this script, from qnext-provision render --out")
 
@@ -317,7 +343,7 @@ def _test(mount: Mount) -> tuple[str, str]:
     return ("-f" if mount.kind == "file" else "-d"), mount.source
 
 
-def _header(plan: LaunchPlan, process: Process, secrets: str) -> Iterator[str]:
+def _header(plan: LaunchPlan, process: Process, secrets: str, settings: Settings) -> Iterator[str]:
     container = container_name(plan.cluster, process.name)
     yield f"Process {process.name} (rank {process.rank}) of cluster {plan.cluster}, for node {process.node}."
     yield "Made by qnext-provision render; complete in itself."
@@ -327,15 +353,17 @@ def _header(plan: LaunchPlan, process: Process, secrets: str) -> Iterator[str]:
     yield f"  docker stop -t 60 {container}; docker rm {container}"
     yield f"Follow it: docker logs -f {container}"
     if secrets:
-        yield f"The API key is read from {secrets} (mode 0600, one line VLLM_API_KEY=…)."
+        what = "The API key is" if settings.serve.api_key and not settings.serve.secret_env else "Secrets are"
+        yield f"{what} read from {secrets} (mode 0600, {secret_lines(settings).replace('the', 'one', 1)})."
     yield ""
     yield "Order over the cluster:"
-    yield from _order(plan)
+    yield from order(plan)
     yield ""
-    yield from _ready(plan)
+    yield from ready(plan)
 
 
-def _order(plan: LaunchPlan) -> Iterator[str]:
+def order(plan: LaunchPlan) -> Iterator[str]:
+    """The waves as lines of text: what starts where, and when to go on."""
     homes = {process.name: process.node for process in plan.processes}
     for number, wave in enumerate(plan.waves, start=1):
         where = ", ".join(f"{name} on {homes[name]}" for name in wave.processes)
@@ -357,7 +385,8 @@ def _ready_to_front(plan: LaunchPlan) -> str:
     return f"every server with an API answers 200 at {paths}"
 
 
-def _ready(plan: LaunchPlan) -> Iterator[str]:
+def ready(plan: LaunchPlan) -> Iterator[str]:
+    """How to tell that the cluster serves, as lines of text."""
     yield "Ready when this answers with text (200 from /health alone proves nothing):"
     yield f"  curl --noproxy '*' {plan.endpoint}/v1/chat/completions -H 'Content-Type: application/json' \\"
     message = '"messages": [{"role": "user", "content": "Who are you?"}], "max_completion_tokens": 32'

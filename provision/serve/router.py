@@ -27,15 +27,36 @@ EXAMPLES = "/vllm-workspace/vllm-ascend/examples/disaggregated_prefill_v1"
 
 _PROXY = f"{EXAMPLES}/load_balance_proxy_server_example.py"
 _LAYERWISE_PROXY = f"{EXAMPLES}/load_balance_proxy_layerwise_server_example.py"
+READY = "/readiness"
+"""200 while a server lives. (vllm-router's /health is 503 as soon as one of them is dead.)"""
+
 _NGINX = ("nginx", "-c", "/qnext/nginx.conf", "-g", "daemon off;")
 _FOR_TWO_SIDES = ("auto", "vllm-ascend", "vllm-router", "none")
 
+_LOCATION: Mapping[str, str] = {
+    "proxy_buffering": "off",
+    "proxy_connect_timeout": "3s",
+    "proxy_next_upstream": "error http_503 non_idempotent",
+    "proxy_next_upstream_tries": "3",
+    "proxy_read_timeout": "3600s",
+    "proxy_send_timeout": "3600s",
+}
+"""nginx's directives for what is passed on; the same directive twice is an error there."""
+
+_ROUTERS_CONNECTORS = {"MooncakeConnector": "mooncake", "MoRIIOConnector": "moriio"}
+"""Connectors of vLLM that are handed on in another way than NIXL's, as vllm-router calls them."""
+
 _WATCHFUL: Mapping[str, Argument] = {
     "worker-startup-check-interval": 1,
-    "health-check-interval-secs": 10,
+    "health-check-interval-secs": 5,
+    "health-check-timeout-secs": 3,
     "health-failure-threshold": 2,
+    "health-success-threshold": 1,
+    "cb-failure-threshold": 3,
+    "cb-timeout-duration-secs": 10,
 }
-"""vllm-router looks at its servers every minute, and takes three failures to drop one, where nobody says otherwise."""
+"""By itself vllm-router looks at its servers once a minute, and believes the third failure. With these a dead one is
+out of use after 10 s, and one that is back gets requests after 2 s, as was seen with 0.1.17."""
 
 
 def violations(layout: Layout) -> Iterator[Violation]:
@@ -109,7 +130,7 @@ def _made(
     layout: Layout,
     words: tuple[str, ...],
     *,
-    health: str = "/health",
+    health: str = READY,
     env: Mapping[str, str] | None = None,
     files: tuple[Companion, ...] = (),
     keyed: bool = False,
@@ -164,13 +185,14 @@ def _vllm_router(layout: Layout, addresses: Sequence[str]) -> tuple[str, ...]:
 
 
 def _two_sided_router(layout: Layout, prefill: Sequence[Process], decode: Sequence[Process]) -> tuple[str, ...]:
-    """Each server is a flag of its own; "none": it opens no port for bootstrapping."""
+    """Each server is a flag of its own. The connectors of vllm-ascend speak as NIXL's does, which is the router's
+    default: prefill's answer says where decode finds the cache."""
     serve = layout.head.serve
-    sides = [word for server in prefill for word in ("--prefill", f"http://{authority(server)}", "none")]
+    sides = [word for server in prefill for word in ("--prefill", f"http://{authority(server)}")]
     sides += [word for server in decode for word in ("--decode", f"http://{authority(server)}")]
     arguments = {**_listening(layout), "vllm-pd-disaggregation": True, "policy": serve.router.policy or "round_robin"}
-    if serve.kv_transfer.connector.startswith("Mooncake"):
-        arguments["kv-connector"] = "mooncake"
+    if serve.kv_transfer.connector in _ROUTERS_CONNECTORS:
+        arguments["kv-connector"] = _ROUTERS_CONNECTORS[serve.kv_transfer.connector]
     return ("vllm-router", *_words({**arguments, **_WATCHFUL}, _given(layout)), *sides)
 
 
@@ -218,7 +240,7 @@ def _nginx_conf(layout: Layout, addresses: Sequence[str]) -> Companion:
     host = layout.head.serve.host or "0.0.0.0"
     listen = f"[{host}]:{layout.head.serve.port}" if ":" in host else f"{host}:{layout.head.serve.port}"
     given = layout.head.serve.router.args if layout.head.serve.router.kind == "nginx" else {}
-    directives = [(name, str(value)) for name, value in sorted(given.items())]
+    directives = sorted({**_LOCATION, **{name: str(value) for name, value in given.items()}}.items())
     return Companion(
         "nginx.conf",
         render_template("router/nginx.conf.j2", servers=list(addresses), listen=listen, directives=directives),

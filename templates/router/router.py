@@ -2,9 +2,9 @@
 
 Each request goes to the living server that has the fewest in hand. Answers pass through piece by piece, as they come.
 A request is tried on another server only as long as the client has been sent nothing. A server that refuses
-connections, or whose /health fails a few times, gets no requests until it is well again. Its own paths are /health
-(200 while a server lives) and /metrics; all else is the servers'. Headers pass, the API key among them. SIGTERM ends
-it when the requests in hand are answered.
+connections, or whose /health fails a few times, gets no requests until it is well again. Its own paths are /health and
+/readiness (200 while a server lives), and /metrics; all else is the servers'. Headers pass, the API key among them.
+SIGTERM ends it when the requests in hand are answered.
 
 It runs as ``python3 /qnext/router.py --host 0.0.0.0 --port 8000 --worker-urls http://192.0.2.1:8100 …``.
 """
@@ -194,7 +194,7 @@ class Router:
         _, target, version = request.words
         path = target.partition(b"?")[0]
         keep = version == b"HTTP/1.1" and b"close" not in request.get(b"connection")
-        if path == b"/health":
+        if path in (b"/health", b"/readiness"):
             self._tell_health(writer, keep=keep)
         elif path == b"/metrics":
             answer(writer, 200, self.metrics(), kind="text/plain; version=0.0.4", keep=keep)

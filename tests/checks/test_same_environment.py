@@ -10,6 +10,7 @@ from provision.checks import runner
 from provision.checks.policy import Choice
 from provision.checks.same_environment import arguments
 from provision.findings import CheckOutcome, Comparison
+from provision.inventory.model import Serve
 from tests.checks.world import cluster, healthy, pair, settings
 
 
@@ -34,6 +35,18 @@ def test_flags_and_words() -> None:
         "a.b": "c",
         "list": "x y",
     }
+
+
+def test_what_a_server_has_for_itself_is_not_compared() -> None:
+    """How it joins Ray, and its name and port among those that hand on KV caches."""
+    serve = Serve(topology="ray", tensor_parallel_size=8, pipeline_parallel_size=2)
+    assert compared(pair(settings("atlas-800-a2", serve=serve))).status == "pass"
+    parts: dict[str, Any] = {"topology": "prefill-decode", "group_topology": "external-dp", "tensor_parallel_size": 4}
+    hosts = [
+        settings(serve=Serve(**parts, data_parallel_size=4, role=role, kv_transfer={"port": port}))
+        for role, port in (("prefill", 36000), ("decode", 36100), ("decode", 36200))
+    ]
+    assert compared(cluster(*(healthy(index, own) for index, own in enumerate(hosts)))).status == "pass"
 
 
 def test_every_shared_word_is_a_row_and_no_nodes_own() -> None:

@@ -13,10 +13,12 @@ from provision.facts.firewall import Rules
 from provision.facts.network import Listener
 from provision.findings import CheckOutcome
 from provision.http import Response
+from provision.serve import launch
 from provision.serve.plan import Group, LaunchPlan, Process
-from tests.checks.several import REPLICAS, launched, nodes, of, without
+from tests.checks import several
+from tests.checks.several import REPLICAS, nodes, of, without
 from tests.checks.trying import all_say, driven
-from tests.checks.world import cluster, healthy, settings
+from tests.checks.world import FakeCluster, healthy, inventory, settings
 
 
 def judged(made: Any) -> dict[str, CheckOutcome]:
@@ -39,31 +41,32 @@ def compared(made: Any, name: str) -> CheckOutcome:
     "serve", [REPLICAS, {"topology": "external-dp", "data_parallel_size": 4, "tensor_parallel_size": 8}]
 )
 def test_all_is_well(serve: dict[str, Any]) -> None:
-    assert failing(launched(of(**serve))) == {}
+    assert failing(several.launched(of(**serve))) == {}
 
 
 def test_an_ill_replica_is_named_once_and_its_router_not_at_all() -> None:
-    made = launched(of(**REPLICAS))
+    made = several.launched(of(**REPLICAS))
     made.nodes[1].servers[8101].pages["/health"] = Response(503)
-    made.nodes[0].servers[8000].pages["/health"] = Response(503)
+    made.nodes[0].servers[8000].pages = {}
     assert failing(made) == {"api_health": ["replica3 on atlas-2 is not well: /health: HTTP 503"]}
 
 
 def test_an_ill_router_is_told_where_its_servers_are_well() -> None:
-    made = launched(of(**REPLICAS))
-    made.nodes[0].servers[8000].pages = {"/health": Response(503)}
-    assert failing(made)["api_health"] == ["http://10.0.0.1:8000 is not well: /health: HTTP 503"]
+    made = several.launched(of(**REPLICAS))
+    health = launch.observed(made).plan.entry.health
+    made.nodes[0].servers[8000].pages = {health: Response(503)}
+    assert failing(made)["api_health"] == [f"http://10.0.0.1:8000 is not well: {health}: HTTP 503"]
 
 
 def test_a_dead_replica_needs_no_restart_of_the_others() -> None:
-    made = without(launched(of(**REPLICAS)), 1, "replica2")
+    made = without(several.launched(of(**REPLICAS)), 1, "replica2")
     (finding,) = judged(made)["processes_alive"].findings
     assert (finding.node, finding.summary) == ("atlas-2", "replica2 has no container, while others of the cluster run")
     assert finding.remedy == "`qnext-provision up` starts it again, and leaves the others as they are"
 
 
 def test_engines_are_those_behind_each_api() -> None:
-    made = launched(of(topology="external-dp", data_parallel_size=4, tensor_parallel_size=8))
+    made = several.launched(of(topology="external-dp", data_parallel_size=4, tensor_parallel_size=8))
     made.nodes[1].servers[8100].pages["/metrics"] = Response(200, b'vllm:generation_tokens_total{engine="0"} 1\n')
     assert judged(made)["engines"].status == "pass", "an engine may be numbered within its server"
     two = b'vllm:generation_tokens_total{engine="2"} 1\nvllm:generation_tokens_total{engine="3"} 1\n'
@@ -75,7 +78,7 @@ def test_engines_are_those_behind_each_api() -> None:
 def test_dies_of_privileged_containers_are_those_that_each_is_told_to_take() -> None:
     own = of(**REPLICAS)
     own = own.model_copy(update={"install": own.install.model_copy(update={"privileged": True})})
-    made = launched(own)
+    made = several.launched(own)
     dies = made.nodes[0].facts["npu-smi"].dies
     made.nodes[0].alter("npu-smi", dies=tuple(replace(d, hbm_used_mb=60000) if d.device > 7 else d for d in dies))
     assert judged(made)["memory_symmetry"].status == "pass"
@@ -156,13 +159,56 @@ def test_all_reduces_of_replicas_stay_on_their_nodes() -> None:
 # ---- what must be the same
 
 
-def test_replicas_may_be_told_different_things_but_one_model() -> None:
-    own = of(**REPLICAS)
-    odd = own.model_copy(update={"serve": own.serve.model_copy(update={"env": {"VLLM_ASCEND_X": "1"}})})
-    outcome = compared(cluster(healthy(0, own), healthy(1, odd)), "same_environment")
-    assert outcome.status in ("warn", "skipped"), outcome
-    if outcome.status == "warn":
-        assert [f.level for f in outcome.findings] == ["warn"]
+def told(*servers: Process) -> LaunchPlan:
+    """Each server a group of its own role and name."""
+    groups = tuple(Group(p.group, p.role, (p.name,)) for p in servers)
+    return LaunchPlan("q", "x", "cpu", "i", "/m", "m", servers, (), servers[0].name, "http://a:2", groups=groups)
+
+
+def server(number: int, *flags: str, role: str = "", **env: str) -> Process:
+    words = ("vllm", "serve", "/m", *flags)
+    return Process(f"s{number}", f"atlas-{number}", number, 0, words, env, api_port=1, group=f"s{number}", role=role)
+
+
+SIDES_OF_PD = {"group_topology": "data-parallel", "topology": "prefill-decode"}
+
+
+@pytest.mark.parametrize(
+    ("serve", "made", "found"),
+    [
+        (REPLICAS, told(server(1), server(2, "--seed", "1")), {"warn": "--seed"}),
+        (REPLICAS, told(server(1), server(2, "--served-model-name", "x")), {"fail": "--served-model-name"}),
+        (SIDES_OF_PD, told(server(1, role="prefill"), server(2, "--enforce-eager", role="decode")), {}),
+        (
+            SIDES_OF_PD,
+            told(server(1, "--block-size", "128", role="prefill"), server(2, "--block-size", "64", role="decode")),
+            {"fail": "--block-size"},
+        ),
+        (
+            SIDES_OF_PD,
+            told(server(1, role="prefill", PYTHONHASHSEED="0"), server(2, role="decode")),
+            {"fail": "env PYTHONHASHSEED"},
+        ),
+    ],
+)
+def test_what_servers_of_several_groups_must_agree_on(
+    serve: dict[str, Any], made: LaunchPlan, found: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "planned", lambda cluster: launch.Launch(made, ()))
+    outcome = compared(nodes(of(**serve)), "same_environment")
+    assert {f.level: f.summary.partition(" is not")[0] for f in outcome.findings} == found
+    assert all(finding.node in ("atlas-1", "atlas-2") for finding in outcome.findings)
+
+
+def test_ranks_on_one_node_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = [replace(server(n, "--seed", str(n)), node="atlas-1", group="") for n in (1, 1, 2)]
+    ranks = [replace(rank, name=f"rank{n}") for n, rank in enumerate(ranks)]
+    made = replace(told(*ranks), groups=(Group("", "", tuple(rank.name for rank in ranks)),))
+    monkeypatch.setattr(serving, "planned", lambda cluster: launch.Launch(made, ()))
+    own = of(topology="external-dp", data_parallel_size=2, tensor_parallel_size=8)
+    (finding,) = compared(nodes(own), "same_environment").findings
+    assert (finding.node, finding.observed) == ("atlas-1", "2")
+    assert "on atlas-1/rank2" in finding.summary
 
 
 def test_unlike_nodes_may_hold_replicas() -> None:
@@ -198,6 +244,59 @@ def test_a_router_elsewhere_takes_its_port_there() -> None:
     assert [bool([f for f in found[n] if "8000" in f.summary]) for n in (0, 1)] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("role", "port", "key"),
+    [
+        ("prefill", 36000, "kv_transfer.port"),
+        ("decode", 36007, "kv_transfer.port"),
+        ("decode", 36016, ""),
+        ("prefill", 50088, "kv_pool.master_port"),
+    ],
+)
+def test_what_hands_over_kv_caches_has_ports_too(role: str, port: int, key: str) -> None:
+    own = of(topology="prefill-decode", role=role, tensor_parallel_size=8, kv_pool={})
+    node = healthy(0, own).alter("ports", listeners=(Listener("0.0.0.0", port, 9, "other"),))
+    found = [f for f in ports.run(ports.Args(reserved=False), node) if f"port {port} " in f.summary]
+    assert [f"qnext.serve.{key}" in f.remedy for f in found] == ([True] if key else [])
+
+
 def test_one_server_is_as_before() -> None:
     made = nodes(settings())
     assert serving.talking(made) == {("atlas-1", "atlas-2"): "any", ("atlas-2", "atlas-1"): "any"}
+
+
+# ---- a part of the nodes
+
+
+def part(*wanted: int, of_nodes: int = 3) -> Any:
+    """Some nodes of a cluster of replicas, as ``--limit`` leaves them."""
+    own = of(**REPLICAS, server_port=8100)
+    made = several.launched(own, of_nodes)
+    return FakeCluster([made.nodes[n] for n in wanted], hosts=inventory(own, of_nodes).hosts)
+
+
+def test_a_part_of_the_replicas_has_the_names_and_ports_that_it_has_in_the_whole() -> None:
+    whole = launch.observed(several.nodes(of(**REPLICAS), 3))
+    seen = launch.observed(part(1))
+    assert [p.name for p in seen.plan.processes] == ["replica2", "replica3"]
+    assert [s.digest for s in seen.scripts] == [s.digest for s in whole.scripts_of("atlas-2")]
+    assert (seen.plan.head, seen.plan.engines, len(seen.plan.groups)) == ("replica2", 2, 2)
+    assert [wave.processes for wave in seen.plan.waves] == [("replica2", "replica3")]
+
+
+def test_the_part_with_the_router_keeps_it_before_all_servers() -> None:
+    whole = launch.observed(several.nodes(of(**REPLICAS), 3))
+    seen = launch.observed(part(0))
+    assert seen.plan.head == "router"
+    assert [s.digest for s in seen.scripts] == [s.digest for s in whole.scripts_of("atlas-1")]
+
+
+def test_a_part_of_the_replicas_is_checked_like_the_whole() -> None:
+    assert failing(part(0, 1)) == {}
+    assert judged(part(2))["engines"].status == "pass"
+
+
+def test_the_first_nodes_of_a_layout_are_not_taken_for_the_whole() -> None:
+    own = settings()
+    made = FakeCluster([healthy(0, own)], hosts=inventory(own).hosts)
+    assert judged(made)["engines"].reason == "only some of the cluster's hosts are looked at"

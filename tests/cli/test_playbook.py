@@ -79,6 +79,16 @@ def test_up_of_a_part_of_a_layout_is_refused(program: Program, inventory: Path) 
     ]
 
 
+def test_up_of_some_replicas_is_not_refused(program: Program, inventory: Path) -> None:
+    text = inventory.read_text().replace("topology: data-parallel", "topology: replicas")
+    inventory.write_text(text.replace(", data_parallel_size: 8", "").replace("192.0.2.", "127.66.66."))
+
+    answer = program("up", "-i", inventory, "--limit", "atlas-1", "--check")
+
+    assert answer.exit == 4, answer.text
+    assert "leaves out" not in answer.text
+
+
 def test_an_impossible_layout_is_refused(program: Program, inventory: Path) -> None:
     inventory.write_text(inventory.read_text().replace("tensor_parallel_size: 4", "tensor_parallel_size: 16"))
 

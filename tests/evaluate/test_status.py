@@ -11,6 +11,7 @@ from provision.facts.docker import ContainersValue
 from provision.facts.system import ClockValue
 from provision.http import Response
 from provision.inventory.model import Connection, Host, Inventory
+from provision.serve import launch
 from tests.checks.world import FakeCluster
 from tests.modules.world import cluster, container, containers, running, settings
 
@@ -126,8 +127,9 @@ def test_a_container_without_a_start_has_no_age() -> None:
 def replicas(**serve: Any) -> Any:
     """Two nodes with two servers each, and a router on the first; all run and answer."""
     made = running(cluster(settings(topology="replicas", data_parallel_size=1, replicas_per_node=2, **serve)))
+    paths = {process.health for process in launch.observed(made).plan.processes}
     for node in made.nodes:
-        node.server.answers = {path: [Response(200)] for path in ("/health", "/healthcheck", "/v1/models")}
+        node.server.answers = {path: [Response(200)] for path in (*paths, "/v1/models")}
     return made
 
 

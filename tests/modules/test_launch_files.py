@@ -8,6 +8,7 @@ from provision.actions import Put, Remove
 from provision.facts.launch_folder import LaunchFile, LaunchFolderValue, digest_of
 from provision.modules import launch_files
 from provision.secrets import Secret
+from provision.serve import launch
 from tests.modules.world import cluster, drive, settings
 
 
@@ -70,3 +71,15 @@ def test_a_key_goes_into_a_file_for_root_alone() -> None:
     assert (env.mode, env.secret) == (0o600, True)
     assert env.content == b"VLLM_API_KEY=sk-of-the-test\n"
     assert not any(b"sk-of-the-test" in p.content for puts in files.values() for p in puts.values() if not p.secret)
+
+
+def test_files_that_a_process_mounts_lie_beside_its_script() -> None:
+    made = cluster(settings(topology="replicas", data_parallel_size=1, router={"kind": "nginx"}))
+    planned = launch.observed(made)
+    files = written(made)
+
+    beside = {path.rpartition("/")[2]: text for script in planned.scripts for path, text in script.files.items()}
+    assert beside, "the nginx router reads a configuration"
+    found = {n: p for puts in files.values() for n, p in puts.items()}
+    for name, text in beside.items():
+        assert (found[name].content, found[name].mode) == (text.encode(), 0o644)

@@ -57,7 +57,7 @@ def test_what_goes_well_costs_nothing() -> None:
 
 
 def test_fail_is_the_default() -> None:
-    with pytest.raises(LaunchFailed, match="^worker1 exited$"):
+    with pytest.raises(LaunchFailed, match=r"^worker1 exited$"):
         drive(life.guarded(running(cluster()), failing(1, ended)))
 
 
@@ -119,7 +119,7 @@ def test_each_group_has_a_budget_of_its_own(slept: list[float]) -> None:
 
 
 def test_no_budget_is_to_fail() -> None:
-    with pytest.raises(LaunchFailed, match="^worker1 exited$"):
+    with pytest.raises(LaunchFailed, match=r"^worker1 exited$"):
         drive(life.guarded(running(cluster(settings(on_failure="restart-group", restart_budget=0))), failing(1, ended)))
 
 

@@ -93,7 +93,8 @@ def test_a_dead_replica_stops_alone() -> None:
 
 def test_a_router_without_servers_is_not_dead() -> None:
     made = running(replicas())
-    made.nodes[0].desks[8000].answers = dead(b"no server")
+    router = made.nodes[0].desks[8000]
+    router.answers = dict.fromkeys(router.answers, [Response(503, b"no server")])
 
     assert drive(stop.run(differing(), made)).actions == []
 
@@ -137,7 +138,9 @@ def test_a_process_of_the_only_group_names_all_of_it() -> None:
     assert drive(stop.run(differing(groups=["worker1"]), made)).labels == HEAD_FIRST  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "hint"), [("replika1", "did you mean 'replica1'?"), ("x", "replica0, replica1, router")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("replika1", "did you mean 'replica1'?"), ("x", "replica0, replica1, router")]
+)
 def test_an_unknown_group(name: str, hint: str) -> None:
     with pytest.raises(UsageError, match="has no group") as caught:
         drive(stop.run(differing(groups=[name]), running(replicas())))

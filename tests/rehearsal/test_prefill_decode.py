@@ -19,6 +19,7 @@ Machines = Callable[..., list[Machine]]
 Pair = tuple[Machine, Machine]
 EXAMPLES = "/vllm-workspace/vllm-ascend/examples/disaggregated_prefill_v1"
 KV_PORT = 36000
+PULL = "MooncakeConnectorV1"
 
 
 @pytest.fixture
@@ -33,21 +34,21 @@ def sizes(*, prefill: int = 8, decode: int = 4) -> dict[str, object]:
     return {"prefill": {"dp_size": 1, "tp_size": prefill}, "decode": {"dp_size": 1, "tp_size": decode}}
 
 
-def config(role: str, *, connector: str = "MooncakeConnectorV1", port: int = KV_PORT, **extra: object) -> str:
+def config(role: str, *, connector: str = PULL, port: int = KV_PORT, **extra: object) -> str:
     block = {"kv_connector": connector, "kv_role": role, "kv_port": str(port), "engine_id": role}
     return json.dumps({**block, "kv_connector_extra_config": {**sizes(), **extra}})
 
 
-def serve(machine: Machine, role: str, tp: int, key: str = "", **options: object) -> Client:
-    transfer = config(f"kv_{role}", **options)  # type: ignore[arg-type]
+def serve(machine: Machine, role: str, tp: int, key: str = "", connector: str = PULL) -> Client:
+    transfer = config(f"kv_{role}", connector=connector)
     words = ("--tensor-parallel-size", str(tp), "--kv-transfer-config", transfer)
     done = machine.serve(*words, name=role, env={"VLLM_API_KEY": key} if key else None)
     assert done.exit == 0, done
     return Client(machine)
 
 
-def both(pair: Pair, **options: object) -> tuple[Client, Client]:
-    clients = serve(pair[0], "producer", 8, **options), serve(pair[1], "consumer", 4, **options)
+def both(pair: Pair, connector: str = PULL) -> tuple[Client, Client]:
+    clients = serve(pair[0], "producer", 8, connector=connector), serve(pair[1], "consumer", 4, connector=connector)
     for client in clients:
         client.wait()
     return clients

@@ -14,11 +14,14 @@ from provision.events import (
     CommandRan,
     Event,
     Found,
+    GroupRestarted,
     NodeConnected,
     NodeUnreachable,
     Note,
+    PhaseReached,
     PlayEnded,
     PlayStarted,
+    ProcessChanged,
     Progressed,
     RunEnded,
     RunStarted,
@@ -201,3 +204,30 @@ def test_every_line_of_a_message_stays_on_its_line() -> None:
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_a_restart_and_what_a_watch_sees() -> None:
+    unit = GroupRestarted(
+        group="the group", processes=("head", "worker1"), node="a", cause="head exited\nwith 1", number=1, budget=2
+    )
+    alone = GroupRestarted(group="replica1", processes=("replica1",), node="b", cause="died", number=2, budget=2)
+    lines = text([
+        unit,
+        alone,
+        ProcessChanged(node="a", process="head", state="answers"),
+        ProcessChanged(node="a", process="head", state="is missing", before="answers"),
+    ]).splitlines()  # fmt: skip
+
+    assert lines == [
+        "restart     the group (head, worker1), 1 of 2: head exited with 1",
+        "restart     replica1, 2 of 2: died",
+        "watch       head on a answers",
+        "watch       head on a is missing (before: answers)",
+    ]
+
+
+def test_phases_are_told_line_by_line_only_where_asked_for() -> None:
+    reached = PhaseReached(node="a", process="head", phase="ready", text="ready")
+
+    assert text([reached]) == ""
+    assert "head on a: ready" in text([reached], verbose=1)

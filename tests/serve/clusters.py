@@ -26,6 +26,7 @@ def settings(
     devices: tuple[int, ...] | None = None,
     data_address: str | None = None,
     compatibility: Mapping[str, object] | None = None,
+    privileged: bool = False,
     **serve: object,
 ) -> Settings:
     """Settings of cluster ``qnext-test``; keywords beyond the named ones go under ``serve``."""
@@ -33,7 +34,7 @@ def settings(
         {
             "cluster": "qnext-test",
             "hardware": hardware,
-            "install": {"image": image or IMAGES[hardware]},
+            "install": {"image": image or IMAGES[hardware], "privileged": privileged},
             "model": {"profile": profile, "path": path, "served_name": served_name},
             "serve": serve,
             "devices": devices,

@@ -261,7 +261,7 @@ def test_a_dead_server_gets_nothing_until_it_is_back() -> None:
             answers = [await ask(port, get()) for _ in range(4)]
             assert [status(answer) for answer in answers] == [200] * 4
             assert [worker.alive for worker in made.workers] == [False, True]
-            health = json.loads(content(await ask(port, get("/health"))))
+            health = json.loads(content(await ask(port, get("/readiness"))))
             assert [worker["alive"] for worker in health["workers"]] == [False, True]
             await dying.start()
             while not made.workers[0].alive:

@@ -19,6 +19,8 @@ from provision.serve import launch
 from tests.checks.world import FakeCluster
 from tests.checks.world import settings as npu_settings
 from tests.modules.world import Node, cluster, settings
+from tests.serve.clusters import pairs
+from tests.serve.clusters import settings as serving
 
 
 def inventory(made: Any, address: str = "10.0.0.{}") -> Inventory:
@@ -174,3 +176,24 @@ def test_an_api_key_that_no_header_can_carry_is_refused_unseen(key: str, monkeyp
 @pytest.mark.parametrize("key", ["k", "se cr$et'\"key"])
 def test_an_api_key(key: str) -> None:
     assert launch.api_key(settings(api_key=Secret.of(key))) == key
+
+
+def test_secret_variables_stand_in_no_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_OF_A_HUB", "hf_0123456789")
+    given = pairs(serving(secret_env={"HF_TOKEN": {"env": "TOKEN_OF_A_HUB"}}))
+    made = launch.declared(
+        Inventory("c", tuple(Host("n", 0, ("all",), Connection(host="10.0.0.1"), each) for _, each in given), {})
+    )
+    (script,) = made.scripts
+    assert "hf_0123456789" not in script.text
+    assert f"--env-file {script.secrets_path}" in script.text
+    assert "one line HF_TOKEN=" in script.text
+    assert made.secrets == {"HF_TOKEN": "hf_0123456789"}
+
+
+@pytest.mark.parametrize("value", ["two\nlines", " blank"])
+def test_a_secret_variable_is_one_line(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_OF_A_HUB", value)
+    given = serving(secret_env={"HF_TOKEN": {"env": "TOKEN_OF_A_HUB"}})
+    with pytest.raises(UsageError, match=r"qnext.serve.secret_env.HF_TOKEN can't stand on a line"):
+        launch.secrets_of(given)

@@ -11,7 +11,7 @@ import pytest
 
 from provision import clock, yamlio
 from provision.errors import ConfigError, LayoutError
-from provision.inventory.model import Waiver
+from provision.inventory.model import Settings, Waiver
 from provision.serve.build import build_plan
 from provision.serve.layout import layout_of
 from provision.serve.lint import alternatives, judge, lint
@@ -23,7 +23,15 @@ CASES: list[dict[str, Any]] = yamlio.parse(yamlio.read_text(Path(__file__).with_
 
 
 def violations(case: dict[str, Any]) -> tuple[Violation, ...]:
-    given = settings(
+    shape = ModelShape(**case["shape"]) if "shape" in case else None
+    if "hosts" not in case:
+        return lint(pairs(_given(case, case["serve"]), case.get("nodes", 1)), shape=shape)
+    each = [_given(case, {**case["serve"], **host}) for host in case["hosts"]]
+    return lint(list(zip(sites(case["on"], len(each)), each, strict=True)), shape=shape)
+
+
+def _given(case: dict[str, Any], serve: dict[str, Any]) -> Settings:
+    return settings(
         case["on"],
         image=case.get("image", ""),
         profile=case.get("profile", QWEN3_NEXT),
@@ -31,10 +39,9 @@ def violations(case: dict[str, Any]) -> tuple[Violation, ...]:
         devices=tuple(case["devices"]) if "devices" in case else None,
         data_address=case.get("data_address"),
         compatibility=case.get("compatibility"),
-        **case["serve"],
+        privileged=case.get("privileged", False),
+        **serve,
     )
-    shape = ModelShape(**case["shape"]) if "shape" in case else None
-    return lint(pairs(given, case.get("nodes", 1)), shape=shape)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

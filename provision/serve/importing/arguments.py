@@ -10,7 +10,6 @@ from provision.serve.argv import HEAD_ONLY, computed
 from provision.serve.importing.command import Option, ServeCommand, Value, argument
 from provision.serve.importing.recipe import Notes
 
-API_KEY_VARIABLE = "VLLM_API_KEY"
 _EXECUTORS = {"tensor-parallel": "mp", "pipeline-parallel": "mp", "ray": "ray"}
 
 

@@ -30,6 +30,7 @@ RELEASE = "v0.23.0"
 """The image where a recipe names none: the newest release that the compatibility table knows."""
 
 _KV = "kv-transfer-config"
+_API_KEY = "VLLM_API_KEY"
 _VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 _INTERFACES = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+\Z")
@@ -124,9 +125,9 @@ class _Composer:
         if self._topology in ROUTED and first is not self._nodes[0]:
             made["serve", "router", "node"] = first.name
             self._notes.note("the hosts are in the order of the ranks, not of the recipe's nodes")
-        if any(node.server.command.has("api-key") or "VLLM_API_KEY" in node.server.env for node in self._nodes):
-            made["serve", "api_key"] = {"env": "VLLM_API_KEY"}
-            self._notes.warn("the API key was left out: export it as VLLM_API_KEY before up")
+        if any(node.server.command.has("api-key") or _API_KEY in node.server.env for node in self._nodes):
+            made["serve", "api_key"] = {"env": _API_KEY}
+            self._notes.warn(f"the API key was left out: export it as {_API_KEY} before up")
         made["serve", "as_given"] = True
         return made | self._pool()
 
@@ -232,6 +233,8 @@ class _Composer:
         made |= self._kv_transfer(node)
         self._draft_model(arguments)
         made |= {("serve", "engine_args", name): value for name, value in arguments.engine_args.items()}
+        secret = [name for name in secret_names(iter(node.server.env)) if name != _API_KEY]
+        made |= {("serve", "secret_env", name): {"env": name} for name in secret}
         made |= {("serve", "env", name): _typed(value) for name, value in self._env(node).items()}
         made["serve", "argument_order"] = arguments.order
         return made
@@ -290,12 +293,8 @@ class _Composer:
             del kept[name]
         kept.pop(_VISIBLE, None)
         for name in secret_names(iter(kept)):
-            if name != "VLLM_API_KEY":
-                self._notes.warn(
-                    f"{name} is left out: a secret does not belong in an inventory, and weights that lie on the nodes "
-                    "need none",
-                    node.server.where,
-                )
+            if name != _API_KEY:
+                self._notes.warn(f"the value of {name} was left out: export it before up", node.server.where)
             del kept[name]
         return {name: self._placed(value, node) for name, value in kept.items()}
 
@@ -595,6 +594,7 @@ _ORDER = (
         "max_model_len",
         "gpu_memory_utilization",
         "api_key",
+        "secret_env",
         "as_given",
         "router",
         "kv_transfer",

@@ -178,25 +178,22 @@ def _start(server: Server) -> int:
 
 def _head_of(recipe: Recipe, server: Server, members: Mapping[int, list[Server]]) -> int:
     """The node of the head that a server joins: the one it names, else the nearest before it of its role."""
-    if server.ranks:
-        named: int | None = server.ranks.head
-    else:
-        named = _named_head(recipe, server)
-    if named in members:
-        return named if named is not None else 0
+    if not members:
+        raise ConfigError(
+            f"node {server.index} joins others, but no node has the API: all are --headless",
+            where=server.command.where,
+            hint="give the head's command too: the one without --headless",
+        )
+    named = server.ranks.head if server.ranks else _named_head(recipe, server)
+    if named is not None and named in members:
+        return named
     if named is not None:
         raise ConfigError(
             f"node {server.index} joins node {named}, which is no head: it is headless, or has ranks of its own",
             where=server.command.where,
             hint="which node has rank 0 of this group? It must not be --headless",
         )
-    alike = [index for index, (head, *_) in members.items() if head.role == server.role]
-    if not alike:
-        raise ConfigError(
-            f"node {server.index} joins others, but no node has the API: all are --headless",
-            where=server.command.where,
-            hint="give the head's command too: the one without --headless",
-        )
+    alike = [index for index, (head, *_) in members.items() if head.role == server.role] or list(members)
     return max((index for index in alike if index < server.index), default=alike[0])
 
 

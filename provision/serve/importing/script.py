@@ -225,8 +225,6 @@ def _statements(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     for token in tokens:
         if token.kind == "operator" and token.text not in _SEPARATORS:
             skip = True
-            if words and words[-1].text in ("1", "2"):
-                words.pop()
         elif token.kind == "word":
             if not skip:
                 words.append(token)

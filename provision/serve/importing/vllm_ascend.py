@@ -85,7 +85,7 @@ class _Reader:
                 f"config has {len(config)} nodes, but templates {len(templates)}", ["templates"], hint="one each a node"
             )
         roles = self._routing(len(config))
-        ranks = [self._ranks(index, node) for index, node in enumerate(config)]
+        ranks = [self._ranks(index, node, len(config)) for index, node in enumerate(config)]
         servers = [
             self._external_server(index, node, ranks[index], roles[index]) for index, node in enumerate(templates)
         ]
@@ -176,7 +176,7 @@ class _Reader:
         prefill, decode = (self._indexes(groups, name, count) for name in ("prefiller", "decoder"))
         return self._divided(groups, prefill, decode, count)
 
-    def _ranks(self, index: int, node: Node) -> Ranks:
+    def _ranks(self, index: int, node: Node, count: int) -> Ranks:
         self._position(index, node)
         sizes = {name: self._size(node, name) for name in ("tp_size", "cp_size", "sp_size", "pp_size")}
         if sizes["cp_size"] * sizes["sp_size"] > 1:
@@ -207,10 +207,20 @@ class _Reader:
             rpc_port=self._int(node, "dp_rpc_port"),
             tensor_parallel=sizes["tp_size"],
             pipeline_parallel=sizes["pp_size"],
-            head=self._head(index, node),
+            head=self._head(index, node, start, count),
         )
 
-    def _head(self, index: int, node: Node) -> int:
+    def _head(self, index: int, node: Node, start: int, count: int) -> int:
+        head = self._named_head(index, node)
+        if head >= count or (start == 0 and head != index):
+            raise node.error(
+                f"node {index}: dp_address is that of node {head}",
+                ["dp_address"],
+                hint=f"rank 0 meets the others at its own address: ${{NODE_{index}_IP}}" if start == 0 else "",
+            )
+        return head
+
+    def _named_head(self, index: int, node: Node) -> int:
         written = self._need(node, "dp_address")
         text = str(written.data)
         found = re.fullmatch(r"\$\{NODE_(\d+)_IP\}", text)

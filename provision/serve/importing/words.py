@@ -15,8 +15,10 @@ _REFERENCE = re.compile(r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)
 _BLANK = re.compile(r"[ \t\f\v\r]+|\\[ \t]*(?:\n|\Z)|#[^\n]*")
 _CONTINUED = re.compile(r"\\[ \t]*(?:\n|\Z)")
 _OPERATOR = re.compile(r"&&|\|\||[0-9]?>>?|&>|<<-?|[;&|<()]")
-_PLAIN = re.compile(r"\$?[^\s'\"\\;&|<>()$]*")
+_PLAIN = re.compile(r"\$?[^ \t\n\f\v\r'\"\\;&|<>()$]*")
 _QUOTED = re.compile(r'\$?[^"\\$]*')
+_ENDS = frozenset(" \t\n\f\v\r;&|<>()")
+"""What ends a word. Other blanks (a no-break space) are letters to a shell."""
 _ESCAPED_IN_QUOTES = '"\\$`'
 
 Lookup = Callable[[str], str | None]
@@ -119,7 +121,7 @@ class _Lexer:
                 yield Piece(self._advance(2)[1:], False)
             elif self._starts("$("):
                 yield Piece(self._substitution(), False)
-            elif char.isspace() or char in ";&|<>()":
+            elif char in _ENDS:
                 return
             else:
                 yield Piece(self._take(_PLAIN) or self._advance(1), True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from provision.serve.argv import normal
 from provision.serve.environment import environment
 from provision.serve.layout import UNLIMITED, Layout
 from provision.serve.plan import Process, Violation
@@ -102,6 +103,8 @@ def _of_seat(layout: Layout, group: Layout, seat: Seat, name: str) -> Iterator[O
 def _given_kv(group: Layout, seat: Seat) -> list[range]:
     """The ports of the connectors that engine_args give: kv_port + data-parallel rank x ranks of an engine, and one
     more for each device of the node at least [vllm-ascend disaggregation guide; mooncake_connector.py]."""
+    if not any(normal(name).startswith("kv-transfer-config") for name in group.settings[seat.index].serve.engine_args):
+        return []
     each = group.tp * group.pp * group.context_parallel
     devices = len(group.sites[seat.index].devices) if group.devices_available != UNLIMITED else 0
     first = min(seat.engines, default=0) * each
@@ -120,8 +123,8 @@ def _of_attendants(
 
 
 def distinct(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
-    """S11: each port of a node has one purpose, over all processes there, and a KV connector takes one a rank from
-    kv_port on [one listener a port; vllm-ascend disaggregation guide]."""
+    """S11: each port has one purpose, over all processes of a node, and a KV connector takes one a rank from kv_port on
+    [one listener a port; vllm-ascend disaggregation guide]."""
     by_node: dict[str, list[Opened]] = defaultdict(list)
     for one in opened(layout, groups):
         by_node[one.node].append(one)

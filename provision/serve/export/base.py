@@ -1,0 +1,134 @@
+"""What the formats share: their files, what a process waits for, and where a server's API can be asked."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.inventory.model import Settings
+from provision.serve.plan import LaunchPlan, Process, Wave
+
+if TYPE_CHECKING:
+    from provision.serve.launch import Launch
+
+MARK = "Made by qnext-provision render"
+"""What stands near the top of every file that may replace one of its name."""
+
+WILDCARDS = ("0.0.0.0", "::", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """A file below the folder of an export: ``path`` is relative. ``companion``: it belongs to another file, and its
+    text is not ours to mark."""
+
+    path: str
+    text: str
+    executable: bool = False
+    companion: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What must answer before a process starts: a TCP port, or a path of it by HTTP with 200."""
+
+    process: str
+    address: str
+    port: int
+    path: str = ""
+
+    @property
+    def url(self) -> str:
+        host = bracketed(self.address)
+        return f"http://{host}:{self.port}{self.path}" if self.path else f"tcp://{host}:{self.port}"
+
+
+def gates(plan: LaunchPlan, process: Process) -> Iterator[Gate]:
+    """What a process waits for, besides that its image is there. The front waits for all servers that have an API."""
+    for wave in plan.waves:
+        if process.name in wave.processes:
+            yield from _ready_servers(plan) if wave.front else ()
+            return
+        yield from _opened(plan, process, wave)
+
+
+def earlier(plan: LaunchPlan, process: Process) -> list[Process]:
+    """What starts before it on the same node: the processes of the nearest wave that has some there. For the front
+    all servers."""
+    found: list[Process] = []
+    for wave in plan.waves:
+        if process.name in wave.processes:
+            return [server for server in plan.servers if server.node == process.node] if wave.front else found
+        found = [each for each in _of(plan, wave) if each.node == process.node] or found
+    return found
+
+
+def _of(plan: LaunchPlan, wave: Wave) -> list[Process]:
+    return [plan.process(name) for name in wave.processes]
+
+
+def _opened(plan: LaunchPlan, process: Process, wave: Wave) -> Iterator[Gate]:
+    """Groups don't wait for each other; all servers wait for a pool's master."""
+    kind, _, purpose = wave.started.partition(":")
+    if kind != "port" or process.kind != "server":
+        return
+    for other in _of(plan, wave):
+        if other.kind == "pool" or other.group == process.group:
+            yield Gate(other.name, other.address or "127.0.0.1", other.ports[purpose])
+
+
+def _ready_servers(plan: LaunchPlan) -> Iterator[Gate]:
+    for server in plan.servers:
+        yield Gate(server.name, asked_at(server), server.api_port or 0, server.health)
+
+
+def asked_at(process: Process) -> str:
+    """The address at which an API answers others: the one it listens on, or its node's."""
+    return listening(process) or process.address or "127.0.0.1"
+
+
+def listening(process: Process) -> str:
+    """The one address that its ``--host`` binds; empty where that is all of them, or isn't said."""
+    words = [*process.argv, ""]
+    given = words[words.index("--host") + 1] if "--host" in words else ""
+    return "" if given in WILDCARDS else given
+
+
+def bracketed(address: str) -> str:
+    """As a URL holds it."""
+    return f"[{address}]" if ":" in address else address
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def nodes(plan: LaunchPlan) -> list[tuple[str, Sequence[Process]]]:
+    """Each node with its processes, in the inventory's order."""
+    found: dict[tuple[int, str], list[Process]] = {}
+    for process in plan.processes:
+        found.setdefault((process.node_index, process.node), []).append(process)
+    return [(node, processes) for (_, node), processes in sorted(found.items())]
+
+
+def companions(process: Process, prefix: str) -> list[ExportFile]:
+    """The files that a process reads, each ``<prefix><process>.<name>``."""
+    return [ExportFile(f"{prefix}{process.name}.{each.name}", each.text, companion=True) for each in process.files]
+
+
+def secret_lines(launch: Launch, settings: Mapping[str, Settings]) -> list[str]:
+    """Where the API key is to lie, for a README; empty where there is none."""
+    from provision.serve.render import secrets_path
+
+    found = [(p.node, secrets_path(p, settings[p.node])) for p in launch.plan.processes]
+    places = [f"  {node}: {path}" for node, path in found if path]
+    if not places:
+        return []
+    told = "The API key is in no file here. Write the line VLLM_API_KEY=… into these (mode 0600, owner root):"
+    return ["", told, "", *places]
