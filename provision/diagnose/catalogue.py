@@ -9,6 +9,7 @@ Keys of an entry::
     role       cause (default): may be the first cause
                symptom: mostly follows a failure of another process; the first cause only where there is no better
                consequence: says only that something above it went wrong; never the first cause
+               complaint: says that another process fails; the first cause only where no process tells anything else
                noise: looks like an error and is none
     fatal      true: a start-up with such a line will not succeed, whatever the process still does
     quiet      true: counts in lines of level INFO and DEBUG too
@@ -30,11 +31,11 @@ import yaml
 
 from provision.diagnose.logline import CALM, parse
 
-Role = Literal["cause", "symptom", "consequence", "noise"]
+Role = Literal["cause", "symptom", "consequence", "complaint", "noise"]
 
 _FOLDER = Path(__file__).parent / "catalogue"
-_FILES = ("hccl", "npu", "vllm", "host")
-_ORDER: tuple[Role, ...] = ("noise", "cause", "symptom", "consequence")
+_FILES = ("hccl", "npu", "groups", "vllm", "host")
+_ORDER: tuple[Role, ...] = ("noise", "cause", "complaint", "symptom", "consequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def match(line: str, *, calm: bool = False) -> Entry | None:
-    """What a line means: noise before causes, causes before symptoms, symptoms before consequences.
+    """What a line means: noise before causes, causes before complaints, these before symptoms, and then consequences.
 
     ``calm``: the line is of level INFO or DEBUG, so only what such lines can tell counts.
     """

@@ -1,8 +1,10 @@
 """From the logs of all processes of a cluster to the one error that started it.
 
-When one rank fails, every other rank fails a moment later, and vLLM wraps each failure several times. So: every line
-is judged by the catalogue; wrappers and consequences never count as a cause; symptoms count only where no process has a
-better error; of what remains the earliest wins, and within a second a known error before an unknown one.
+When one rank fails, every other rank fails a moment later, and vLLM wraps each failure several times; a router before
+several servers, and a rank that lost its head, tell of the dead one too. So: every line is judged by the catalogue;
+wrappers and consequences never count as a cause; symptoms count only where no process has a better error; who complains
+of another process comes after one that ended without a word; of what remains the earliest wins, and within a second a
+known error before an unknown one.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class Cause:
 
 
 class _Kind(IntEnum):
-    """How much an observation says; the smaller, the better a first cause it makes."""
+    """How much an observation says; the smaller, the better a first cause of all processes it makes."""
 
     KNOWN = 0
     EXCEPTION = 1
@@ -81,6 +83,7 @@ class _Kind(IntEnum):
     STOPPED = 5
     CONSEQUENCE = 6
     ENDED = 7
+    COMPLAINT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,12 @@ def _reduce(seen: Sequence[_Seen]) -> _Seen | None:
     if strong:
         first = strong[0]
         return next((one for one in strong if one.kind is _Kind.KNOWN and _same_burst(first, one)), first)
-    return min(seen, key=lambda one: one.kind, default=None)
+    return min(seen, key=lambda one: _within(one.kind), default=None)
+
+
+def _within(kind: _Kind) -> tuple[_Kind, bool]:
+    """What a process says best of itself: a complaint of another is nearly a symptom."""
+    return (_Kind.SYMPTOM, True) if kind is _Kind.COMPLAINT else (kind, False)
 
 
 def _same_burst(first: _Seen, later: _Seen) -> bool:
@@ -174,6 +182,8 @@ def _judge_known(line: Line, entry: Entry) -> tuple[_Kind, Entry | None] | None:
         return None
     if entry.role == "consequence":
         return _Kind.CONSEQUENCE, entry
+    if entry.role == "complaint":
+        return _Kind.COMPLAINT, entry
     if entry.role == "symptom" or line.level == "WARNING":
         return _Kind.SYMPTOM, entry
     return _Kind.KNOWN, entry

@@ -1,7 +1,7 @@
 """Lines of a server's log: who said it, when, how loud, and the text.
 
-vLLM's lines look like ``(EngineCore_DP0 pid=123) ERROR 11-24 06:03:01 [core.py:843] text``; what libraries, torch_npu
-and CANN print looks otherwise, and ``docker logs --timestamps`` puts a UTC time before each line.
+vLLM's lines look like ``(EngineCore_DP0 pid=123) ERROR 11-24 06:03:01 [core.py:843] text``; what libraries, torch_npu,
+CANN, Ray, Mooncake and routers print looks otherwise, and ``docker logs --timestamps`` puts a UTC time before each.
 """
 
 from __future__ import annotations
@@ -17,9 +17,20 @@ _WHO = re.compile(r"\(([\w.:+-]+)(?: pid=\d+)?(?:, ip=[\d.]+)?\)\s?")
 _HEAD = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+(\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)?\s+\[[^\]]*\]\s?")
 _TIMES = (
     re.compile(r"(?P<month>\d\d)-(?P<day>\d\d) (?P<clock>\d\d:\d\d:\d\d)(?P<part>[.,]\d+)?"),
-    re.compile(r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[-T ](?P<clock>\d\d:\d\d:\d\d)(?P<part>[.,]\d+)?"),
+    re.compile(r"\d{4}[-/](?P<month>\d\d)[-/](?P<day>\d\d)[-T ](?P<clock>\d\d:\d\d:\d\d)(?P<part>[.,]\d+)?"),
 )
 _LEVEL = re.compile(r"\[?(DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\b\]?:?\s")
+_STAMPED = re.compile(
+    r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?[\s:,-]*\[?"
+    r"(?:(debug|info|notice|warn(?:ing)?|error|crit(?:ical)?|alert|emerg|fatal)\b|([DIWEF]) \d)",
+    re.IGNORECASE,
+)
+"""A level after the time: Python's logging, Ray (a word or a letter), vllm-router, nginx."""
+
+_GLOG = re.compile(r"([IWEF])\d{4}(?:\d{4})? \d\d:\d\d:\d\d\.\d+ ")
+"""Mooncake's lines: a letter, the date, the time."""
+
+_BY_LETTER = {"D": "DEBUG", "I": "INFO", "N": "INFO", "W": "WARNING", "E": "ERROR"}
 CALM = ("INFO", "DEBUG")
 """Levels of lines that tell of no failure."""
 
@@ -73,7 +84,10 @@ def _line(number: int, raw: str) -> Line:
 
 def _level(text: str) -> str:
     match = _LEVEL.match(text.lstrip())
-    return match[1].replace("FATAL", "CRITICAL") if match else ""
+    if match:
+        return match[1].replace("FATAL", "CRITICAL")
+    other = _STAMPED.match(text) or _GLOG.match(text)
+    return _BY_LETTER.get((other[1] or other[2])[0].upper(), "CRITICAL") if other else ""
 
 
 def _docker_time(match: re.Match[str]) -> float:

@@ -178,7 +178,10 @@ class Serve(Strict):
     )
     group_topology: GroupTopology = Field("data-parallel", description="topology inside each group of prefill-decode")
     replicas_per_node: int | None = Field(
-        None, ge=1, description="servers of each node in replicas; default: as many as its devices hold (cpu: one)"
+        None,
+        ge=1,
+        le=256,
+        description="servers of each node in replicas; default: as many as its devices hold (cpu: one)",
     )
     host: str = Field("0.0.0.0", description="address the API listens on")
     port: Port = Field(8000, description="port of the entry point: of the API on the head, or of the router")

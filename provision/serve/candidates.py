@@ -12,7 +12,7 @@ from functools import cached_property
 
 from provision.inventory.model import Settings
 from provision.serve.layout import UNLIMITED, Layout, layout_of
-from provision.serve.profiles import legal_tensor_parallel
+from provision.serve.shape import tensor_parallel_obstacle
 from provision.serve.topologies.base import groups_of
 
 EVERY = (
@@ -174,8 +174,18 @@ def room(layout: Layout) -> int:
 def _widths(layout: Layout, most: int) -> list[int]:
     """Tensor-parallel sizes to try: powers of two, and what the model's heads allow besides."""
     most = most if layout.devices_available != UNLIMITED else max(most, 8)
-    legal = legal_tensor_parallel(layout.shape, layout.profile)
-    return sorted({size for size in (*_POWERS, *legal) if size <= most})
+    return sorted({size for size in (*_POWERS, *_legal(layout, most)) if size <= most})
+
+
+def _legal(layout: Layout, most: int) -> list[int]:
+    """The tensor-parallel sizes up to ``most`` that the profile names, or the model's heads allow. A config.json may
+    claim any number of heads, so not all of its divisors are looked for."""
+    if layout.profile and layout.profile.tensor_parallel.legal:
+        return sorted(layout.profile.tensor_parallel.legal)
+    shape = layout.shape
+    if not shape or not shape.heads:
+        return []
+    return [n for n in range(1, min(shape.heads, most) + 1) if tensor_parallel_obstacle(shape, n) is None]
 
 
 def _engines(layout: Layout, tp: int) -> list[int]:
@@ -235,7 +245,7 @@ def _ray(layout: Layout, name: str) -> Iterator[Candidate]:
 def _prefill_decode(layout: Layout, name: str) -> Iterator[Candidate]:
     """Every node's devices in use; sizes that the model allows, prefill's tensor parallel a multiple of decode's."""
     widths = _widths(layout, room(layout))
-    legal = legal_tensor_parallel(layout.shape, layout.profile)
+    legal = _legal(layout, room(layout))
     usable = [size for size in widths if not legal or size in legal]
     for prefill in _splits(layout.nodes):
         for wide in usable:

@@ -127,7 +127,12 @@ def _violations(layout: Layout, placed: bool) -> Iterator[Violation]:
         return
     groups = groups_of(layout)
     yield from _of_groups(layout, groups, GROUP)
-    yield from (violation for together in TOGETHER for violation in together(layout, groups))
+    if all(group.devices_needed <= min(group.devices_available, _MOST_RANKS) for group in groups):
+        yield from (violation for together in TOGETHER for violation in together(layout, groups))
+
+
+_MOST_RANKS = 1024
+"""Ranks of a node up to which its processes are looked at: what asks for a million can't be seated, or only on cpu."""
 
 
 def _can_be_cut(own: Iterable[Violation]) -> bool:

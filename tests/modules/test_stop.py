@@ -94,7 +94,7 @@ def test_a_dead_replica_stops_alone() -> None:
 def test_a_router_without_servers_is_not_dead() -> None:
     made = running(replicas())
     router = made.nodes[0].desks[8000]
-    router.answers = dict.fromkeys(router.answers, [Response(503, b"no server")])
+    router.answers = {path: [Response(503, b"no server")] for path in router.answers}
 
     assert drive(stop.run(differing(), made)).actions == []
 

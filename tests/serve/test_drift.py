@@ -64,3 +64,11 @@ def test_two_reasons_are_both_told() -> None:
     made.nodes[0].facts["containers"] = ContainersValue(reachable=True)
 
     assert len(differences(made)) == 3
+
+
+def test_a_routers_own_image_is_no_drift() -> None:
+    router = {"kind": "nginx", "image": "registry.example/nginx:1"}
+    own = settings(topology="replicas", data_parallel_size=1, router=router)
+    made = running(cluster(own), router={"image_id": OTHER})
+
+    assert differences(made) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -215,3 +216,23 @@ def test_an_operator_may_lower_a_rule_of_judgement_but_not_of_arithmetic() -> No
     too_big = settings("atlas-800-a3", tensor_parallel_size=32).model_copy(update=lowered)
     with pytest.raises(LayoutError, match=r"^S03"):
         build_plan(pairs(too_big))
+
+
+@pytest.mark.parametrize("topology", ["single", "replicas", "data-parallel", "external-dp", "hybrid-dp", "ray"])
+@pytest.mark.parametrize("hardware", ["atlas-800-a3", "cpu"])
+def test_sizes_beyond_all_clusters_are_judged_at_once(hardware: str, topology: str) -> None:
+    huge = settings(hardware, topology=topology, data_parallel_size=10**9, tensor_parallel_size=10**9)
+    shape = ModelShape(heads=10**12, kv_heads=10**12, layers=1)
+    started = time.process_time()
+    found = lint(pairs(huge, 2), shape=shape)
+    assert time.process_time() - started < 1
+    assert any(violation.severity == "fail" for violation in found)
+
+
+def test_a_large_cluster_is_judged_quickly() -> None:
+    sizes = {"topology": "data-parallel", "tensor_parallel_size": 4, "data_parallel_size": 128}
+    nodes = sites("atlas-800-a3", 64)
+    each = [(site, settings(profile=QWEN3_NEXT, data_address=site.address, **sizes)) for site in nodes]
+    started = time.process_time()
+    assert lint(each) == ()
+    assert time.process_time() - started < 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -99,14 +98,6 @@ def listening(process: Process) -> str:
 def bracketed(address: str) -> str:
     """As a URL holds it."""
     return f"[{address}]" if ":" in address else address
-
-
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def nodes(plan: LaunchPlan) -> list[tuple[str, Sequence[Process]]]:

@@ -24,7 +24,7 @@ from provision.serve.environment import extends
 from provision.serve.export.base import MARK, ExportFile, gates, listening
 from provision.serve.export.yamlfile import Value, dump
 from provision.serve.launch import Launch
-from provision.serve.plan import Group, LaunchPlan, Process
+from provision.serve.plan import LaunchPlan, Process
 from provision.serve.render import certain_mounts, command_lines, recipe_of, start_command, weights_mounts
 from provision.shell import join, quote
 
@@ -43,9 +43,15 @@ RESOLVE_SECONDS = 300
 """How long a worker looks for its leader's address. Its name is published once the leader's pod has an address."""
 
 _DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
+_HASH = 11
+"""Characters of a revision's hash with the hyphen before it."""
+
+_SEVERAL_APIS = (
+    "each of its servers has an API and a port of its own, several to a node; the pods of a LeaderWorkerSet's workers "
+    "are alike, and only leaders have a Service"
+)
 _UNFIT = {
-    "external-dp": "each of its servers has an API and a port of its own, several to a node; the pods of a "
-    "LeaderWorkerSet's workers are alike, and only leaders have a Service",
+    "external-dp": _SEVERAL_APIS,
     "hybrid-dp": "each of its nodes has an API behind the router; only the leader of a LeaderWorkerSet has a Service",
 }
 _INTERFACE_FILE = "interface.py"
@@ -78,24 +84,18 @@ def files(launch: Launch, settings: Mapping[str, Settings], *, resource: str = R
 
 
 def _refuse_unfit(plan: LaunchPlan) -> None:
-    topologies = [plan.topology]
-    if plan.topology == "prefill-decode":  # a group of one node a server has one API
-        topologies += ["external-dp" for group in plan.groups if sum(_serves(plan, group)) > 1]
-    for name in topologies:
-        if name in _UNFIT:
-            raise ConfigError(
-                f"{name} can't be a LeaderWorkerSet: {_UNFIT[name]}",
-                hint="use topology data-parallel or replicas for Kubernetes, or another --format",
-            )
+    if plan.topology in _UNFIT:
+        hint = "use topology data-parallel or replicas for Kubernetes, or another --format"
+        raise ConfigError(f"{plan.topology} can't be a LeaderWorkerSet: {_UNFIT[plan.topology]}", hint=hint)
+    for group in plan.groups:
+        if sum(plan.process(name).serves for name in group.processes) > 1:
+            hint = f"use serve.group_topology data-parallel for the hosts of {group.name}, or another --format"
+            raise ConfigError(f"group {group.name} can't be a LeaderWorkerSet: {_SEVERAL_APIS}", hint=hint)
     if any(process.kind == "pool" for process in plan.processes):
         raise ConfigError(
             "a KV pool can't be exported to Kubernetes: its servers find the master by a file with its node's address",
             hint="leave serve.kv_pool out and run the pool as a Deployment of its own, or use another --format",
         )
-
-
-def _serves(plan: LaunchPlan, group: Group) -> list[bool]:
-    return [plan.process(name).serves for name in group.processes]
 
 
 # ---- which sets there are
@@ -311,6 +311,17 @@ def _interface(settings: Settings) -> list[str]:
     ]
 
 
+def _refuse_long_name(one: _Set) -> None:
+    """The controller makes StatefulSets named after it, and Kubernetes labels their pods with that name and a hash:
+    labels hold 63 characters [Kubernetes issue 64023]."""
+    index = f"-{one.replicas - 1}" if one.workers else ""
+    if len(one.name + index) + _HASH > 63:
+        raise ConfigError(
+            f"the LeaderWorkerSet's name {one.name} is too long for the labels of its pods",
+            hint=f"shorten qnext.cluster or serve.group: {len(one.name + index) + _HASH - 63} characters too many",
+        )
+
+
 def _refuse_other_workers(given: _Given, one: _Set) -> None:
     """Workers are one template: what is made from any two of them must be the same."""
     rendered = [(worker, _worker_lines(given, one, worker, index)) for index, worker in enumerate(one.workers, start=1)]
@@ -343,6 +354,7 @@ class _Given:
 
 
 def _group_documents(given: _Given, one: _Set) -> list[dict[str, Value]]:
+    _refuse_long_name(one)
     _refuse_other_workers(given, one)
     data: dict[str, Value] = {_INTERFACE_FILE: _FIND_INTERFACE} if one.leader.address else {}
     for role, process in _roles(one).items():
@@ -472,17 +484,21 @@ def _ports_and_probes(process: Process, settings: Settings) -> dict[str, Value]:
 def _entry_documents(
     plan: LaunchPlan, base: str, sets: Sequence[_Set], settings: Mapping[str, Settings]
 ) -> list[dict[str, Value]]:
-    """The Service that clients ask: before the leaders, or before the proxy of prefill and decode."""
+    """The Service that clients ask: before the leaders, or before the proxy of prefill and decode. Without a proxy
+    each leader has one."""
     entry = plan.entry
     port = entry.api_port or 0
     if len(sets) == 1:
-        leaders: dict[str, Value] = {
-            "leaderworkerset.sigs.k8s.io/name": sets[0].name,
-            "leaderworkerset.sigs.k8s.io/worker-index": "0",
-        }
-        return [_service(base, leaders, port, sets[0].leader.api_port or port)]
+        return [_service(base, _leaders(sets[0]), port, sets[0].leader.api_port or port)]
+    if entry.kind != "router":
+        return [_service(one.name, _leaders(one), one.leader.api_port or 0, one.leader.api_port or 0) for one in sets]
     own: dict[str, Value] = {"app.kubernetes.io/name": f"{base}-router"}
     return [*_router_documents(plan, base, sets, settings[entry.node], own), _service(base, own, port, port)]
+
+
+def _leaders(one: _Set) -> dict[str, Value]:
+    """The labels that the controller gives to its leaders."""
+    return {"leaderworkerset.sigs.k8s.io/name": one.name, "leaderworkerset.sigs.k8s.io/worker-index": "0"}
 
 
 def _service(base: str, selector: dict[str, Value], port: int, target: int) -> dict[str, Value]:
@@ -559,11 +575,16 @@ def _header(
     if devices:
         yield f"A pod asks for {resource}; if your plugin has another name for it: render --npu-resource NAME."
         yield "It mounts the driver from its node; a path that is missing there is an event of the pod."
-    yield f"The weights lie on each node: {plan.model_path}."
+    own = settings[plan.entry.node].model
+    place = plan.model_path if plan.model_path.startswith("/") else f"in the hub's cache, {own.cache}"
+    yield f"The weights lie on each node: {place}."
     if serve.api_key:
         yield "The API key is a secret of yours:"
         yield f"  kubectl create secret generic {base}-key --from-env-file=FILE   # one line VLLM_API_KEY=…"
-    yield f"Clients ask the Service {base}-api, port {plan.entry.api_port}."
+    if len(sets) == 1 or plan.entry.kind == "router":
+        yield f"Clients ask the Service {base}-api, port {plan.entry.api_port}."
+    else:
+        yield f"Each group has a Service: {', '.join(f'{one.name}-api' for one in sets)}."
     yield "A group whose pod fails is made anew as one, whatever serve.on_failure says."
     if plan.topology == "replicas":
         yield f"{sets[0].replicas} replicas behind the Service, which takes the router's place;"

@@ -26,16 +26,19 @@ def loaded(text: str) -> list[Any]:
 
 def launch_of(name: str, **serve: object) -> tuple[Launch, Mapping[str, Settings]]:
     """The launch of a cluster of ``golden/clusters.yaml`` and the settings by node; ``serve`` over its own."""
-    return _made(name, tuple(sorted(serve.items())))
+    return _made(name, **serve) if serve else _as_it_is(name)
 
 
 @cache
-def _made(name: str, serve: tuple[tuple[str, object], ...]) -> tuple[Launch, Mapping[str, Settings]]:
+def _as_it_is(name: str) -> tuple[Launch, Mapping[str, Settings]]:
+    return _made(name)
+
+
+def _made(name: str, **serve: object) -> tuple[Launch, Mapping[str, Settings]]:
     case = CLUSTERS[name]
     hosts = case.get("hosts", [{}] * case["nodes"])
     given = [
-        settings(case["hardware"], profile=case.get("profile"), **{**case["serve"], **host, **dict(serve)})
-        for host in hosts
+        settings(case["hardware"], profile=case.get("profile"), **{**case["serve"], **host, **serve}) for host in hosts
     ]
     return launch(given, case["nodes"], interface=case.get("interface", ""))
 

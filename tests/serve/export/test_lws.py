@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,7 +239,7 @@ def test_the_interface_is_found() -> None:
     """On this machine: loopback owns 127.0.0.1 everywhere."""
     data = of_kind(documents(launch_of("two-a3-dp8-tp4")), "ConfigMap")[0]["data"]
     for address, name in (("127.0.0.1", "lo\n"), ("203.0.113.7", "")):
-        words = ["python3", "-c", data["interface.py"], address]
+        words = [sys.executable, "-ISc", data["interface.py"], address]
         assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == name
 
 
@@ -347,11 +348,30 @@ def test_prefill_and_decode_have_a_proxy_that_knows_their_leaders() -> None:
     assert service["spec"]["selector"] == labels == deployment["spec"]["selector"]["matchLabels"]
 
 
+def test_without_a_proxy_each_side_has_a_service() -> None:
+    found = documents(launch_of("two-a3-prefill-decode", router={"kind": "none"}))
+    services = {each["metadata"]["name"]: each["spec"]["ports"][0]["targetPort"] for each in of_kind(found, "Service")}
+    assert services == {"qnext-qnext-test-prefill-api": 8000, "qnext-qnext-test-decode-api": 8000}
+    assert not of_kind(found, "Deployment")
+
+
 @pytest.mark.parametrize("name", ["two-a2-external-dp", "two-a3-hybrid-dp", "four-a2-prefill-decode-external-pool"])
 def test_what_cannot_be_expressed_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="can't be") as caught:
         lws.files(*launch_of(name))
     assert "another --format" in caught.value.hint
+
+
+@pytest.mark.parametrize(("length", "fits"), [(40, True), (44, True), (45, False)])
+def test_names_must_fit_into_the_labels_of_pods(length: int, fits: bool) -> None:
+    found, by_node = launch_of("two-a3-dp8-tp4")
+    long = replace(found, plan=replace(found.plan, cluster="c" * length))
+    if fits:
+        assert lws.files(long, by_node)
+        return
+    with pytest.raises(ConfigError, match="too long") as caught:
+        lws.files(long, by_node)
+    assert "1 characters too many" in caught.value.hint
 
 
 def test_a_pool_is_refused() -> None:

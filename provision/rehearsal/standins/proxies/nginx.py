@@ -194,7 +194,12 @@ class _Location:
         if self._upstream is None:
             exchange.answer(404, b"404 Not Found", "text/html")
             return
-        self._pass_on(exchange, request, self._upstream)
+        self._pass_on(exchange, self._with_path(request), self._upstream)
+
+    def _with_path(self, request: Request) -> Request:
+        """A path behind the upstream's name stands for what the location matched."""
+        _, slash, path = self._block.one("proxy_pass").removeprefix("http://").partition("/")
+        return request._replace(path=f"/{path}{request.path[len(self.prefix) :]}") if slash else request
 
     def _pass_on(self, exchange: Exchange, request: Request, upstream: Upstream) -> None:
         """Try one peer after the other; what was sent to a server that broke off is only sent again when it is safe."""
