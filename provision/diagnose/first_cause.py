@@ -84,6 +84,10 @@ class _Kind(IntEnum):
     CONSEQUENCE = 6
     ENDED = 7
     COMPLAINT = 8
+    WARNED = 9
+
+
+_NEARLY = {_Kind.COMPLAINT: _Kind.SYMPTOM, _Kind.WARNED: _Kind.CONSEQUENCE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,8 @@ def _reduce(seen: Sequence[_Seen]) -> _Seen | None:
 
 
 def _within(kind: _Kind) -> tuple[_Kind, bool]:
-    """What a process says best of itself: a complaint of another is nearly a symptom."""
-    return (_Kind.SYMPTOM, True) if kind is _Kind.COMPLAINT else (kind, False)
+    """What tells best of one process: a complaint of another is nearly a symptom, and a warning more than its end."""
+    return (_NEARLY[kind], True) if kind in _NEARLY else (kind, False)
 
 
 def _same_burst(first: _Seen, later: _Seen) -> bool:
@@ -178,15 +182,15 @@ def _judge(line: Line, raised: bool) -> tuple[_Kind, Entry | None] | None:
 
 
 def _judge_known(line: Line, entry: Entry) -> tuple[_Kind, Entry | None] | None:
-    if entry.role == "noise":
+    if entry.role == "noise" or entry.scope == "client":  # what clients do wrong ends no server
         return None
     if entry.role == "consequence":
         return _Kind.CONSEQUENCE, entry
     if entry.role == "complaint":
         return _Kind.COMPLAINT, entry
-    if entry.role == "symptom" or line.level == "WARNING":
+    if entry.role == "symptom":
         return _Kind.SYMPTOM, entry
-    return _Kind.KNOWN, entry
+    return _Kind.WARNED if line.level == "WARNING" else _Kind.KNOWN, entry
 
 
 def _exit_kind(log: ProcessLog) -> _Kind | None:

@@ -9,6 +9,7 @@ import pytest
 from provision import clock
 from provision.emitter import Emitter
 from provision.engine.context import WATCH_EVERY, Context, Watch, some
+from provision.engine.view import ClusterView
 from provision.errors import Interrupted
 from provision.events import Event, Progressed
 
@@ -96,3 +97,20 @@ def test_a_stop_is_an_interruption() -> None:
     context.stop.set()
     with pytest.raises(Interrupted):
         context.check_stop()
+
+
+def test_a_pause_is_heard_and_ends_when_the_operator_stops(time: list[float]) -> None:
+    told, stop = Told(), threading.Event()
+    watch = Watch(Emitter([told]))
+    cluster = ClusterView([], Context(Emitter(), watch, stop=stop, usual=lambda launch: {launch: 2.0}))
+    assert cluster.usual("aa") == {"aa": 2.0}
+
+    with watch.busy("", "watch"):
+        time[0] += WATCH_EVERY
+        cluster.pause(0.0)
+        watch.speak()
+    assert told.texts == [], "a wait on purpose is no silence"
+
+    stop.set()
+    with pytest.raises(Interrupted):
+        cluster.pause(60.0)

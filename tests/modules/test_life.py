@@ -15,7 +15,7 @@ from provision.results import Result
 from provision.serve import launch
 from tests.modules.world import Driven, cluster, containers, drive, replicas, running, settings, well
 
-RESTART = {"on_failure": "restart-group", "restart_budget": 2}
+RESTART: dict[str, Any] = {"on_failure": "restart-group", "restart_budget": 2}
 
 
 def failing(times: int, error: Callable[[], Exception]) -> Callable[[], Any]:

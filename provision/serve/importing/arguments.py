@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from provision.serve.argv import HEAD_ONLY, computed
 from provision.serve.importing.command import Option, ServeCommand, Value, argument
 from provision.serve.importing.recipe import Notes
+from provision.serve.importing.secret import TOKEN_OPTION, masked
+
+_SECRET = frozenset({"api-key", TOKEN_OPTION})
+"""Options whose values are never written down."""
 
 _EXECUTORS = {"tensor-parallel": "mp", "pipeline-parallel": "mp", "ray": "ray"}
 
 
 @dataclass(slots=True)
 class Arguments:
-    """``order`` is for ``serve.argument_order``. ``secret``: an API key was on the command line."""
+    """``order`` is for ``serve.argument_order``. ``token``: a hub's token was on the command line."""
 
     max_model_len: int | None = None
     gpu_memory_utilization: float | None = None
     expert_parallel: bool | None = None
     engine_args: dict[str, Value] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
-    secret: bool = False
+    token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,9 @@ class Divider:
 
     def _repeated(self, option: Option, command: ServeCommand, made: Arguments) -> None:
         """An option that is given again later: vLLM takes the last. It stays where it can be written."""
-        if option.name == "api-key":
+        if option.name in _SECRET:
             return
-        shown = " ".join([f"--{option.spelled}", *option.values])
+        shown = masked(" ".join([f"--{option.spelled}", *option.values]))
         kept = len(option.values) == 1 and computed(option.name) is None
         if kept:
             made.order.append(f"{option.spelled}={option.values[0]}")
@@ -59,8 +62,8 @@ class Divider:
         self.notes.warn(f"{shown} is given again later, and vLLM takes the last{ending}", command.where)
 
     def _one(self, option: Option, command: ServeCommand, made: Arguments) -> None:
-        if option.name == "api-key":
-            made.secret = True
+        if option.name in _SECRET and option.values:
+            made.token = made.token or option.name == TOKEN_OPTION
         elif option.name in self.taken or self._follows(option):
             made.order.append(option.spelled)
         elif full := computed(option.name):
@@ -96,10 +99,3 @@ class Divider:
         else:
             made.engine_args[option.name] = value
 
-
-def secret_names(names: Iterator[str]) -> tuple[str, ...]:
-    """The variables whose values must not be written down."""
-    return tuple(name for name in names if _SECRET.search(name))
-
-
-_SECRET = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|APIKEY|SECRET_KEY|CREDENTIALS?)\Z", re.I)

@@ -38,13 +38,15 @@ _GUIDE = "vllm-ascend disaggregation guide"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Ports that a process listens on: ``what`` for, as an operator sets it. ``kv``: those of a KV connector."""
+    """Ports that a process listens on: ``what`` for, as an operator sets it. ``process`` is empty where there is but
+    one server with an API, ``group`` where there is but one group. ``kv``: those of a KV connector."""
 
     node: str
     process: str
     what: str
     ports: range
     kv: bool = False
+    group: str = ""
 
 
 def opened(layout: Layout, groups: Sequence[Layout]) -> tuple[Opened, ...]:
@@ -95,9 +97,9 @@ def _of_seat(layout: Layout, group: Layout, seat: Seat, name: str) -> Iterator[O
             yield Opened(node, name, key, range(port, port + 1))
     kv = sorted(port for purpose, port in seat.ports.items() if _KV_PURPOSE.match(purpose))
     if given:
-        yield from (Opened(node, name, _KV, ports, kv=True) for ports in given)
+        yield from (Opened(node, name, _KV, ports, kv=True, group=group.group) for ports in given)
     elif kv:
-        yield Opened(node, name, "serve.kv_transfer.port", range(kv[0], kv[-1] + 1), kv=True)
+        yield Opened(node, name, "serve.kv_transfer.port", range(kv[0], kv[-1] + 1), kv=True, group=group.group)
 
 
 def _given_kv(group: Layout, seat: Seat) -> list[range]:
@@ -165,26 +167,33 @@ def reserved(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
     """S11: ranges that HCCL and Mooncake take [CANN manual, HCCL_IF_BASE_PORT; vllm-ascend disaggregation tutorial]."""
     mooncake, hccl = _mooncake(layout, groups), {group.group: hccl_ranges(group) for group in groups}
     every = [taken for ranges in hccl.values() for taken in ranges]
-    seen: set[tuple[str, int]] = set()
-    for one in opened(layout, groups):
-        if (one.what, one.ports.start) in seen:
-            continue
-        seen.add((one.what, one.ports.start))
+    for one in _first_ones(opened(layout, groups)):
+        said = f"{one.group}: {one.what}" if one.group else one.what
         for taken in dict.fromkeys(every):
             if _meet(one.ports, taken):
                 yield warn(
                     "S11",
-                    f"{one.what} {one.ports.start} lies in {_text(taken)}, where HCCL negotiates",
+                    f"{said} {one.ports.start} lies in {_text(taken)}, where HCCL negotiates",
                     "CANN manual, HCCL_IF_BASE_PORT",
                     "choose a port outside of it",
                 )
         if _meet(one.ports, mooncake):
             yield warn(
                 "S11",
-                f"{one.what} {one.ports.start} lies in {_text(mooncake)}, of which Mooncake takes any",
+                f"{said} {one.ports.start} lies in {_text(mooncake)}, of which Mooncake takes any",
                 "vllm-ascend disaggregation tutorial",
                 f"choose a port outside of it: {mooncake.stop} or above",
             )
+
+
+def _first_ones(found: Sequence[Opened]) -> Iterator[Opened]:
+    """One of those that an operator sets by one key: the ports of a group's KV connectors follow from the first."""
+    seen: set[tuple[str, str, int]] = set()
+    for one in found:
+        key = (one.what, one.group, 0 if one.kv and one.group else one.ports.start)
+        if key not in seen:
+            seen.add(key)
+            yield one
 
 
 def hccl_ranges(layout: Layout) -> tuple[range, ...]:
