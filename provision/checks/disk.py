@@ -20,6 +20,7 @@ from provision.facts.docker import Docker, Image
 from provision.facts.model import ModelFolder
 from provision.inventory.model import Settings
 from provision.node import Node
+from provision.serve import launch
 
 CODE = "N13"
 LEVEL = "fail"
@@ -45,7 +46,9 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Docker(), Image(settings.install.image), ModelFolder(settings.model.folder), places(settings)
+    router = launch.router_image(settings)
+    images = [Image(ref) for ref in (settings.install.image, router) if ref]
+    return Docker(), *images, ModelFolder(settings.model.folder), places(settings)
 
 
 def places(settings: Settings) -> Disk:
@@ -89,22 +92,28 @@ def _full_root(args: Args, node: Node, folder: Folder) -> bool:
 
 
 def _minimum(args: Args, node: Node) -> float:
-    present = node.get(Image(node.settings.install.image)).present
-    return (args.logs_minimum_gb if present else args.pull_minimum_gb) * GIB
+    return (args.logs_minimum_gb if _to_pull(args, node) is None else args.pull_minimum_gb) * GIB
+
+
+def _to_pull(args: Args, node: Node) -> float | None:
+    """GB advised for the images that are not there; None where none is missing. A router's own one is small."""
+    if not node.get(Image(node.settings.install.image)).present:
+        return args.pull_gb if ascend(node.settings) else args.pull_minimum_gb
+    router = launch.router_image(node.settings) if launch.routes(node) else ""
+    return args.pull_minimum_gb if router and not node.get(Image(router)).present else None
 
 
 def _docker_root(args: Args, node: Node) -> Iterator[Finding]:
     docker = node.get(Docker())
     if docker.root_free is None:
         return
-    present = node.get(Image(node.settings.install.image)).present
-    pull = args.pull_gb if ascend(node.settings) else args.pull_minimum_gb
-    advised = int(max(args.logs_gb, 0 if present else pull) * GIB)
+    pull = _to_pull(args, node)
+    advised = int(max(args.logs_gb, pull or 0) * GIB)
     if docker.root_free >= advised:
         return
     yield Finding(
         f"{docker.root_dir} has {size(docker.root_free)} free "
-        + ("for the servers' logs" if present or docker.root_free >= pull * GIB else "to pull the image"),
+        + ("for the servers' logs" if pull is None or docker.root_free >= pull * GIB else "to pull the image"),
         f"see df -h {docker.root_dir} and docker system df; make room: docker image prune -a (removes unused images), "
         "or move Docker's data-root in /etc/docker/daemon.json",
         expected=f"{size(advised)} or more",

@@ -36,10 +36,11 @@ CODES = r"E[1A-Z][0-9]{4}|ERR[0-9]{5}"
 [domain 12]."""
 
 WANTED = (
-    rf"\b({CODES})\b|\b(ERROR|CRITICAL|FATAL)\b|\[ERROR\]|[A-Za-z]+(Error|Exception)\b|[Tt]ime(d )?out|"
+    rf"\b({CODES})\b|(\b|[0-9]m)(ERROR|CRITICAL|FATAL)\b|\[ERROR\]|[A-Za-z]+(Error|Exception)\b|[Tt]ime(d )?out|"
     "out of memory|died|[Aa]ddress already in use"
 )
-"""What a line must have to leave its node: coarser than the catalogue, finer than a log."""
+"""What a line must have to leave its node: coarser than the catalogue, finer than a log. A level may follow the escape
+sequence of its colour (vllm-router)."""
 
 _CODE = re.compile(rf"\b(?:{CODES})\b")
 _HARMLESS = re.compile(r"qnext-no-such-model|\b40[0-9] (?:Bad Request|Not Found|Unauthorized)\b")

@@ -134,7 +134,7 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
         style = "" if good else "yellow" if p.state == "running" else "red"
         row = (
             p.node,
-            *((p.group or "-", p.role or (p.kind if p.kind != "server" else "") or "-") if several else ()),
+            *((p.group or "-", _role(p)) if several else ()),
             p.process,
             "-" if p.rank is None else str(p.rank),
             str(p.api or "-"),
@@ -147,6 +147,13 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
         )
         table.add_row(*row, style=style)
     return table
+
+
+def _role(process: ProcessStatus) -> str:
+    """What it does beside serving; of a router also which one it is."""
+    if process.router:
+        return f"{process.kind} ({process.router})"
+    return process.role or (process.kind if process.kind != "server" else "") or "-"
 
 
 def _by_group(found: ClusterStatus) -> list[ProcessStatus]:

@@ -74,12 +74,13 @@ def log_name(process: str, restarts: int) -> str:
 
 
 def _logs(cluster: Cluster, process: Process) -> list[ProcessLog]:
-    """The logs in which the cause of a server's failure is: of those that live and die with it. What stands before the
-    servers fails by any of them."""
+    """The logs in which the cause of a server's failure is: of those that live and die with it, and of a pool that
+    they use. What stands before the servers fails by any of them."""
     logs = gather(cluster)
     if process.kind == "router":
         return logs
-    together = launch.observed(cluster).plan.unit_of(process)
+    plan = launch.observed(cluster).plan
+    together = {*plan.unit_of(process), *(other.name for other in plan.processes if other.kind == "pool")}
     return [log for log in logs if log.process in together] or logs
 
 

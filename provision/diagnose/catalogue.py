@@ -76,9 +76,7 @@ def match(line: str, *, calm: bool = False) -> Entry | None:
 
     ``calm``: the line is of level INFO or DEBUG, so only what such lines can tell counts.
     """
-    if not _any_signature(calm).search(line):
-        return None
-    found = [entry for entry in entries() if entry.signature.search(line) and (entry.quiet or not calm)]
+    found = [entry for entry in _tried(calm) if entry.signature.search(line)]
     return min(found, key=lambda entry: _ORDER.index(entry.role), default=None)
 
 
@@ -100,9 +98,10 @@ def exit_status(status: int) -> Exit | None:
 
 
 @cache
-def _any_signature(calm: bool) -> re.Pattern[str]:
-    """All signatures as one: most lines match none, and one search tells."""
-    return re.compile("|".join(f"(?:{entry.signature.pattern})" for entry in entries() if entry.quiet or not calm))
+def _tried(calm: bool) -> tuple[Entry, ...]:
+    """Entries that a line can match. One by one they take a sixth of the time of all in one expression, which has no
+    literal prefix that ``re`` could look for."""
+    return tuple(entry for entry in entries() if entry.quiet or not calm)
 
 
 @cache

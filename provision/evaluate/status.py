@@ -14,10 +14,11 @@ from provision.errors import ProvisionError
 from provision.evaluate.prove import probe_ready
 from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers
+from provision.facts.router import RouterChoice
 from provision.facts.system import Clock
 from provision.inventory.model import Inventory, Settings
 from provision.node import Cluster, Node
-from provision.serve import drift, launch
+from provision.serve import drift, launch, router
 from provision.serve.launch import Launch
 from provision.serve.plan import Group, Process
 
@@ -29,7 +30,8 @@ class ProcessStatus:
     ``state``: docker's word, missing, or unknown where the node can't be reached. ``health``: generating is not asked
     here; "answers" is what /health says of an API process, "-" where none is served. ``age`` in seconds since its
     start. ``drift``: how it differs from the inventory. ``kind``: server, router or pool; empty for what is not
-    declared. ``rank``: its node rank, or the first data-parallel rank that it hosts. ``api``: its port.
+    declared. ``rank``: its node rank, or the first data-parallel rank that it hosts. ``api``: its port. ``router``: which
+    router it is, where it is one and that is known.
     """
 
     node: str
@@ -47,6 +49,7 @@ class ProcessStatus:
     role: str = ""
     rank: int | None = None
     api: int | None = None
+    router: str = ""
 
     @property
     def serves(self) -> bool:
@@ -94,7 +97,8 @@ class ClusterStatus:
 
 
 def facts(settings: Settings) -> list[Fact[object]]:
-    return [Clock(), *launch.facts(settings), *launch.compared(settings)]
+    choice = [RouterChoice(settings.cluster)] if router.chooses(settings) else []
+    return [Clock(), *launch.facts(settings), *launch.compared(settings), *choice]
 
 
 def status(cluster: Cluster, inventory: Inventory, unreachable: Collection[str] = ()) -> ClusterStatus:
@@ -155,8 +159,16 @@ def _of_node(node: Node, planned: Launch) -> list[ProcessStatus]:
             rows.append(_declared(process, "missing", ("not started",)))
         else:
             found = _found(node, container, planned)
-            rows.append(_placed(replace(found, health=health.get(process.name, "-")), process))
+            found = replace(found, health=health.get(process.name, "-"), router=_router(node, process))
+            rows.append(_placed(found, process))
     return [*rows, *(_found(node, c, planned) for c in there.values())]
+
+
+def _router(node: Node, process: Process) -> str:
+    if process.kind != "router":
+        return ""
+    chosen = node.get(RouterChoice(node.settings.cluster)).chosen if router.chooses(node.settings) else ""
+    return router.kind_of(process, chosen)
 
 
 def _found(node: Node, container: Container, planned: Launch | None) -> ProcessStatus:

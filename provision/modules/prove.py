@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from pydantic import Field
 
 from provision import clock
 from provision.actions import JobProgress
 from provision.diagnose import autopsy
-from provision.errors import ProofFailed
+from provision.errors import FactError, ProofFailed
 from provision.evaluate.prove import Proof, ServerProof, halves, place, prove, reaching
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
+from provision.facts.router import RouterChoice
 from provision.inventory.model import Settings
 from provision.modules import life
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
@@ -24,6 +26,7 @@ from provision.modules.ready import check_alive
 from provision.node import Cluster
 from provision.serve import launch
 from provision.serve.plan import LaunchPlan, Process
+from provision.serve.router import chooses, kind_of
 
 SCOPE = "cluster"
 
@@ -41,7 +44,8 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    return [*launch.facts(settings), Containers(settings.cluster)]
+    choice = [RouterChoice(settings.cluster)] if chooses(settings) else []
+    return [*launch.facts(settings), Containers(settings.cluster), *choice]
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
@@ -65,7 +69,7 @@ def _prove(args: Args, cluster: Cluster) -> ClusterRun:
     return Outcome(
         f"{proof.tokens} tokens from {planned.plan.served_name}",
         data={"text": proof.text, "tokens": proof.tokens, "servers": [_data(server) for server in proof.servers]},
-        summary=_summary(planned.plan, proof, cluster.settings),
+        summary=_summary(planned.plan, proof, cluster),
         next=_next(planned.plan, cluster.settings),
     )
 
@@ -97,11 +101,11 @@ def _data(server: ServerProof) -> dict[str, object]:
     }
 
 
-def _summary(plan: LaunchPlan, proof: Proof, settings: Settings) -> dict[str, str]:
+def _summary(plan: LaunchPlan, proof: Proof, cluster: Cluster) -> dict[str, str]:
     several = len(plan.servers) > 1
     return {
         "endpoint": plan.endpoint,
-        **({"router": _router(plan.entry, settings)} if plan.entry.kind == "router" else {}),
+        **({"router": _router(cluster, plan.entry)} if plan.entry.kind == "router" else {}),
         "model": plan.served_name,
         **({"servers": _by_node(plan)} if several else {"ranks": _ranks(plan)}),
         **({"engines": f"{plan.engines}, {_all_work(plan)}"} if several else {}),
@@ -134,22 +138,21 @@ def _together(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}"
 
 
-def _router(router: Process, settings: Settings) -> str:
-    """Where it is and of which kind; that is left out where the container chooses among those that it has."""
-    words = {word.rpartition("/")[2] for word in router.argv}
-    kind = next((kind for word, kind in _ROUTERS.items() if word in words), "")
-    declared = settings.serve.router.kind
-    known = kind or ("" if declared == "auto" else declared)
+def _router(cluster: Cluster, router: Process) -> str:
+    """Which it is, and where. One with a program of the operator's own is of the kind that was declared."""
+    declared = cluster.settings.serve.router.kind
+    known = kind_of(router, _chosen(cluster, router)) or ("" if declared == "auto" else declared)
     return f"{known}, {place(router)}" if known else place(router)
 
 
-_ROUTERS = {
-    "vllm-router": "vllm-router",
-    "nginx": "nginx",
-    "load_balance_proxy_server_example.py": "proxy of vllm-ascend",
-    "load_balance_proxy_layerwise_server_example.py": "layerwise proxy of vllm-ascend",
-    "router.py": "built-in router",
-}
+def _chosen(cluster: Cluster, router: Process) -> str:
+    """What the container said; whatever keeps it from being known is no reason to call the proof a failure."""
+    node = next(node for node in cluster.nodes if node.name == router.node)
+    if not chooses(node.settings):
+        return ""
+    with suppress(FactError):
+        return node.get(RouterChoice(node.settings.cluster)).chosen
+    return ""
 
 
 def _next(plan: LaunchPlan, settings: Settings) -> tuple[str, ...]:

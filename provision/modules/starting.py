@@ -22,7 +22,7 @@ from provision.serve.plan import LaunchPlan, Process, Wave
 Steps = Generator[On, Mapping[str, ActionResult], int]
 """A part of a module: yields actions, and counts what it has come to."""
 
-CHANGED = frozenset({"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets"})
+CHANGED = frozenset({"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets", "router-choice"})
 """Facts that the start or end of a process alters."""
 
 LOOK_EVERY = 1.0

@@ -122,8 +122,22 @@ def facts(settings: Settings) -> list[Fact[object]]:
 
 def compared(settings: Settings) -> list[Fact[object]]:
     """What more must be known to tell whether what runs is what is declared."""
-    always: list[Fact[object]] = [Containers(settings.cluster), Image(settings.install.image)]
+    images = dict.fromkeys(ref for ref in (settings.install.image, router_image(settings)) if ref)
+    always: list[Fact[object]] = [Containers(settings.cluster), *map(Image, images)]
     return [*always, stale_secrets(settings)] if settings.serve.api_key or settings.serve.secret_env else always
+
+
+def router_image(settings: Settings) -> str:
+    """The image of a router that has another one than the servers; empty where there is none."""
+    serve = settings.serve
+    own = serve.router.image if serve.topology in ROUTED and serve.router.kind != "none" else None
+    return own if own and own != settings.install.image else ""
+
+
+def routes(node: Node) -> bool:
+    """Whether the node is the one that runs the router where there is one: the one named, else the first."""
+    named = node.settings.serve.router.node
+    return node.name == named if named else node.index == 0
 
 
 def stale_secrets(settings: Settings) -> StaleSecrets:

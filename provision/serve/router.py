@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from provision import shell
-from provision.inventory.model import Scalar
+from provision.facts.router import SAID
+from provision.inventory.model import Scalar, Settings
 from provision.resources import shipped
 from provision.serve import argv
 from provision.serve.kv import LAYERWISE
-from provision.serve.layout import Layout
+from provision.serve.layout import ROUTED, Layout
 from provision.serve.plan import Companion, Process, Violation
 from provision.serve.profiles import Argument
 from provision.serve.topologies.base import Attendant
@@ -120,6 +121,27 @@ def authority(server: Process) -> str:
     return f"[{host}]:{server.api_port}" if ":" in host else f"{host}:{server.api_port}"
 
 
+def chooses(settings: Settings) -> bool:
+    """Whether it is only found in the container which router runs: ``facts.router`` then tells."""
+    serve = settings.serve
+    return serve.router.kind == "auto" and serve.topology in ROUTED - {"prefill-decode"}
+
+
+def kind_of(router: Process, chosen: str = "") -> str:
+    """What a router is, in words: by its command line, or what it said that it ``chose``; empty where neither tells."""
+    words = {word.rpartition("/")[2] for word in router.argv}
+    return next((kind for word, kind in _KINDS.items() if word in words), chosen)
+
+
+_KINDS = {
+    "vllm-router": "vllm-router",
+    "nginx": "nginx",
+    _PROXY.rpartition("/")[2]: "proxy of vllm-ascend",
+    _LAYERWISE_PROXY.rpartition("/")[2]: "layerwise proxy of vllm-ascend",
+    "router.py": "the built-in one",
+}
+
+
 def place(layout: Layout) -> int:
     """The site that runs the router: the one named, else the first."""
     name = layout.head.serve.router.node
@@ -220,13 +242,13 @@ def _whichever(layout: Layout, addresses: Sequence[str]) -> tuple[str, ...]:
     """The best that the image has; it says which."""
     choices = {"vllm-router": _vllm_router(layout, addresses), "nginx": _NGINX}
     lines = [word for name, words in choices.items() for word in _where_there(name, words)]
-    lines += ["echo 'qnext: the router is the built-in one'", f"exec {shell.join(_built_in(layout, addresses))}"]
+    lines += [f"echo '{SAID} the built-in one'", f"exec {shell.join(_built_in(layout, addresses))}"]
     return ("sh", "-c", "\n".join(lines))
 
 
 def _where_there(name: str, words: Sequence[str]) -> tuple[str, ...]:
     """Lines of sh that become the command where the image has it."""
-    told = f"  echo 'qnext: the router is {name}'"
+    told = f"  echo '{SAID} {name}'"
     return (f"if command -v {name} >/dev/null 2>&1; then", told, f"  exec {shell.join(words)}", "fi")
 
 

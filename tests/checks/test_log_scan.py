@@ -48,7 +48,10 @@ def test_lines(line: str, kinds: list[str] | None) -> None:
         assert found == kinds
 
 
-@pytest.mark.parametrize("text", [TRACEBACK, "EI0006: x", "[ERROR] x", "Engine core died", "torch.OutOfMemoryError"])
+@pytest.mark.parametrize(
+    "text",
+    [TRACEBACK, "EI0006: x", "[ERROR] x", "Engine core died", "torch.OutOfMemoryError", "\x1b[31mERROR\x1b[0m x"],
+)
 def test_what_is_an_error_leaves_its_node(text: str) -> None:
     """The node's grep knows fewer classes than python's: the expression is one that both take."""
     assert re.search(WANTED, text.splitlines()[-1])

@@ -26,32 +26,7 @@ def test_an_entry_explains_its_line_and_not_the_other(name: str) -> None:
     assert other is None or other.id != name
 
 
-ALSO = (
-    ("ray-chatter", "No cluster status. It may take a few seconds for the Ray internal services to start up."),
-    ("ray-head-unreachable", "RuntimeError: Failed to connect to GCS. Unable to connect to GCS (ray head) at 10.0.0.9:6379."),
-    ("ray-head-unreachable", "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to"),
-    ("dp-launch-options", "Invalid data-parallel launch options: an external data-parallel rank requires `--data-parallel-size-local 1`; got 2."),
-    ("dp-launch-options", "Invalid data-parallel launch options: --data-parallel-external-lb requires a data-parallel rank."),
-    ("dp-launch-options", "AssertionError: data_parallel_size_local must be set to use data_parallel_hybrid_lb."),
-    ("address-not-local", "ERROR: [Errno 99] error while attempting to bind on address ('10.0.0.9', 8000): cannot assign requested address"),
-    ("address-not-local", "nginx: [emerg] bind() to 10.0.0.9:8000 failed (99: Cannot assign requested address)"),
-    ("port-in-use", "nginx: [emerg] bind() to 0.0.0.0:8000 failed (98: Address already in use)"),
-    ("port-in-use", "router: [Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): address already in use"),
-    ("kv-transfer-failed", "ERROR 11-24 12:50:00 [worker.py:1] NIXL transfer failure: handshake_setup_failed | Context: {}"),
-    ("pool-unreachable", "E20251112 11:16:11.129913 56431 pybind_client.cpp:233] Failed to mount segment: RPC_FAIL"),
-    ("router-no-server", "503 No available workers (all circuits open or unhealthy)"),
-    ("router-no-server", '{"error": {"message": "no server is up", "code": 503}}'),
-    ("router-server-failed", "2026-11-24 12:56:42,608 WARNING http://10.0.0.2:8100 is down: Connect call failed"),
-    ("router-server-failed", "2026-11-24 12:56:42,608 WARNING an answer broke off: 12 bytes are missing"),
-    ("router-server-failed", "2026/11/24 12:40:00 [error] 7#7: *9 connect() failed (111: Connection refused) while connecting to upstream"),
-    ("router-arguments", "router.py: error: argument --worker-urls: x is no URL such as http://192.0.2.1:8100"),
-    ("router-startup-timeout", 'ERROR x: Timeout 600s waiting for hosts ["http://10.0.0.1:8100"] to become healthy.'),
-    ("proxy-prefill-failed", "Error occurred in disagg prefill proxy server - /completions endpoint"),
-    ("nobody-listens", "aiohttp.client_exceptions.ClientConnectorError: Cannot connect to host 10.0.0.1:8100"),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "line"), ALSO)
+@pytest.mark.parametrize(("name", "line"), [(name, line) for name in LINES for line in LINES[name].get("also", ())])
 def test_other_words_for_it(name: str, line: str) -> None:
     found = match(line)
     assert found is not None

@@ -8,6 +8,7 @@ import pytest
 
 from provision.evaluate.status import ClusterStatus, ProcessStatus, status
 from provision.facts.docker import ContainersValue
+from provision.facts.router import RouterChoiceValue
 from provision.facts.system import ClockValue
 from provision.http import Response
 from provision.inventory.model import Connection, Host, Inventory
@@ -181,3 +182,14 @@ def test_of_a_group_that_is_not_all_in_sight_the_rest_is_counted() -> None:
     (group,) = status(part, inventory(made)).groups
 
     assert (group.serviceable, group.unseen) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("router", "said", "told"),
+    [({}, "vllm-router", "vllm-router"), ({}, "", ""), ({"kind": "built-in"}, "nginx", "the built-in one")],
+)
+def test_a_router_says_which_it_is(router: dict[str, str], said: str, told: str) -> None:
+    made = running(cluster(settings(topology="replicas", data_parallel_size=1, router=router)))
+    made.nodes[0].facts["router-choice"] = RouterChoiceValue(said)
+
+    assert {p.process: p.router for p in seen(made).processes} == {"router": told, "replica0": "", "replica1": ""}

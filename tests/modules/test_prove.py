@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from provision.errors import LaunchFailed, ProofFailed
+from provision.errors import FactError, LaunchFailed, ProofFailed
 from provision.evaluate.prove import Proof
+from provision.facts.router import RouterChoice, RouterChoiceValue
 from provision.modules import prove
+from provision.results import Result
 from provision.secrets import Secret
 from tests.modules.world import cluster, containers, drive, running, settings
 
@@ -42,10 +44,28 @@ def test_of_several_servers_it_tells_the_router_and_the_servers_by_node(monkeypa
 
     summary = drive(prove.run(prove.Args(), running(made))).outcome.summary
 
-    assert summary["router"].endswith("router on atlas-1")
+    assert summary["router"] == "nginx, router on atlas-1"
     assert summary["servers"] == "4 on 2 nodes: replica0, replica1 on atlas-1; replica2, replica3 on atlas-2"
     assert summary["engines"] == "4, all generating"
     assert "ranks" not in summary
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (RouterChoiceValue("nginx"), "nginx, router on atlas-1"),
+        (RouterChoiceValue(), "router on atlas-1"),
+        (FactError("docker hangs", Result("", 124, "")), "router on atlas-1"),
+    ],
+)
+def test_a_router_that_chose_itself_is_told(monkeypatch: pytest.MonkeyPatch, said: Any, told: str) -> None:
+    monkeypatch.setattr(prove, "prove", proven)
+    made = running(cluster(settings(topology="replicas", data_parallel_size=1)))
+    made.nodes[0].facts["router-choice"] = said
+
+    assert drive(prove.run(prove.Args(), made)).outcome.summary["router"] == told
+    assert RouterChoice("qnext") in prove.facts(prove.Args(), made.settings)
+    assert RouterChoice("qnext") not in prove.facts(prove.Args(), settings())
 
 
 def test_the_process_that_failed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

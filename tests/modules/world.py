@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provision.actions import Action, JobProgress, On
-from provision.facts.docker import Container, ContainersValue, ImageValue
+from provision.facts.base import Fact
+from provision.facts.docker import Container, ContainersValue, Image, ImageValue
 from provision.facts.launch_folder import LaunchFolderValue
 from provision.facts.logs import LogTailsValue
+from provision.facts.router import RouterChoiceValue
 from provision.http import Response
 from provision.inventory.model import Install, Model, Serve, Settings
 from provision.results import Result
@@ -35,13 +37,18 @@ class Desk(Server):
 @dataclass
 class Node(FakeNode):
     """``steps`` are changes to facts, one for each look; ``texts`` is what reading scripts print. ``desks`` are servers
-    by port, where there are several."""
+    by port, where there are several; ``images`` those beside the servers' own."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     texts: str = ""
     kept: dict[str, str] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
     desks: dict[int, Desk] = field(default_factory=dict)
+    images: dict[str, ImageValue] = field(default_factory=dict)
+
+    def get(self, fact: Fact[Any]) -> Any:
+        found = self.images.get(fact.ref) if isinstance(fact, Image) else None
+        return found or super().get(fact)
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Server:
         return self.desks.get(port, self.server)
@@ -105,6 +112,7 @@ def _node(index: int, own: Settings) -> Node:
         "launch-folder": LaunchFolderValue(),
         "image": ImageValue(own.install.image, present=True, id=IMAGE_ID),
         "log-tails": LogTailsValue(),
+        "router-choice": RouterChoiceValue(),
     }
     return Node(index, own, facts, Desk())
 

@@ -10,9 +10,10 @@ from provision.facts.docker import ContainersValue, ImageValue
 from provision.facts.launch_folder import StaleSecretsValue
 from provision.secrets import Secret
 from provision.serve.drift import differences
-from tests.modules.world import IMAGE, cluster, container, containers, running, settings
+from tests.modules.world import IMAGE, IMAGE_ID, cluster, container, containers, running, settings
 
 OTHER = "sha256:" + "2e" * 32
+NGINX = "registry.example/nginx:1"
 
 
 def test_what_runs_as_declared_does_not_differ() -> None:
@@ -66,9 +67,18 @@ def test_two_reasons_are_both_told() -> None:
     assert len(differences(made)) == 3
 
 
-def test_a_routers_own_image_is_no_drift() -> None:
-    router = {"kind": "nginx", "image": "registry.example/nginx:1"}
+@pytest.mark.parametrize(
+    ("held", "reasons"),
+    [
+        (OTHER, ()),
+        ("", ()),
+        (IMAGE_ID, ("router on atlas-1: runs image sha256:2e2e2e2e2e2e, the node holds sha256:1f1f1f1f1f1f",)),
+    ],
+)
+def test_a_router_is_compared_with_its_own_image(held: str, reasons: tuple[str, ...]) -> None:
+    router = {"kind": "nginx", "image": NGINX}
     own = settings(topology="replicas", data_parallel_size=1, router=router)
     made = running(cluster(own), router={"image_id": OTHER})
+    made.nodes[0].images[NGINX] = ImageValue(NGINX, present=bool(held), id=held)
 
-    assert differences(made) == ()
+    assert differences(made) == reasons

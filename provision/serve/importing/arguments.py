@@ -62,8 +62,10 @@ class Divider:
         self.notes.warn(f"{shown} is given again later, and vLLM takes the last{ending}", command.where)
 
     def _one(self, option: Option, command: ServeCommand, made: Arguments) -> None:
-        if option.name in _SECRET and option.values:
-            made.token = made.token or option.name == TOKEN_OPTION
+        if option.name == "api-key":
+            return
+        if option.name == TOKEN_OPTION and option.values:
+            made.token = True
         elif option.name in self.taken or self._follows(option):
             made.order.append(option.spelled)
         elif full := computed(option.name):
@@ -98,4 +100,3 @@ class Divider:
             made.gpu_memory_utilization = value
         else:
             made.engine_args[option.name] = value
-

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from provision.accel.ascend.container import CONTROL_DEVICES, mount_sources
 from provision.errors import ConfigError, Position
 from provision.serve.importing.recipe import Container, Notes
+from provision.serve.importing.secret import masked
 
 Reader = Callable[[str], str | None]
 """Gives the text of an environment file by its path; None where there is none."""
@@ -32,6 +34,8 @@ _LETTERS = {"e": "env", "v": "volume", "p": "publish", "w": "workdir", "u": "use
             "l": "label", "c": "cpu-shares", "a": "attach"}  # fmt: skip
 _OPTIONAL_SOURCES = frozenset({"/usr/local/sbin/npu-smi", "/usr/local/Ascend/driver", "/usr/local/Ascend/driver/tools"})
 _MODEL_CACHE = "/root/.cache"
+_MOST_DEVICES = 256
+"""Of one ``--device``; braces can stand for billions."""
 
 
 @dataclass(slots=True)
@@ -139,14 +143,14 @@ def _told(name: str, options: _Options, where: Position, notes: Notes) -> None:
     elif name == "runtime" and values[-1] in ("ascend", "runc"):
         pass
     else:
-        shown = " ".join(filter(None, [f"--{name}", *values]))
+        shown = masked(" ".join(filter(None, [f"--{name}", *values])))
         notes.warn(f"{shown} has no place in an inventory: left out", where)
 
 
 def _devices(options: _Options, where: Position, notes: Notes) -> tuple[int, ...]:
     found: list[int] = []
     for text in options.all("device"):
-        for path in braces(text.partition(":")[0]):
+        for path in islice(braces(text.partition(":")[0]), _MOST_DEVICES):
             number = re.fullmatch(r"/dev/davinci(\d{1,3})", path)
             if number:
                 found.append(int(number[1]))

@@ -17,9 +17,10 @@ from provision.accel.protocol import accelerator
 from provision.errors import ConfigError, UsageError
 from provision.inventory.model import Hardware, Settings
 from provision.serve import kv
-from provision.serve.importing.arguments import Arguments, Divider, secret_names
+from provision.serve.importing.arguments import Arguments, Divider
 from provision.serve.importing.command import json_mapping
 from provision.serve.importing.recipe import RPC_PORT, Group, Notes, Recipe, Server, groups_of
+from provision.serve.importing.secret import TOKEN_OPTION, TOKEN_VARIABLE, secret_names
 from provision.serve.importing.yaml_text import Block, Comment, Flow, document
 from provision.serve.layout import ROUTED, layout_of
 from provision.serve.plan import Site
@@ -79,6 +80,7 @@ class _Composer:
         self._addresses = _addresses(recipe, target)
         self._nodes = [self._node(server, group) for group in self._groups for server in group.servers]
         self._nodes.sort(key=self._order)
+        self._secret = _secret_variables(recipe)
 
     def _order(self, node: _Node) -> tuple[int, int]:
         """Inventory order: that of the recipe where it can be, else each group's head before its others."""
@@ -128,8 +130,17 @@ class _Composer:
         if any(node.server.command.has("api-key") or _API_KEY in node.server.env for node in self._nodes):
             made["serve", "api_key"] = {"env": _API_KEY}
             self._notes.warn(f"the API key was left out: export it as {_API_KEY} before up")
+        made |= self._secrets()
         made["serve", "as_given"] = True
         return made | self._pool()
+
+    def _secrets(self) -> Settled:
+        """The same on all nodes: what is secret on one of them is given to all."""
+        if any(node.server.command.text(TOKEN_OPTION) for node in self._nodes):
+            self._notes.warn(f"--{TOKEN_OPTION} was left out: {TOKEN_VARIABLE} in the environment says the same")
+        for name in self._secret:
+            self._notes.warn(f"the value of {name} was left out: export it before up")
+        return {("serve", "secret_env", name): {"env": name} for name in self._secret}
 
     def _default_image(self) -> str:
         suffix = "-a3" if self._hardware == "atlas-800-a3" else ""
@@ -233,8 +244,6 @@ class _Composer:
         made |= self._kv_transfer(node)
         self._draft_model(arguments)
         made |= {("serve", "engine_args", name): value for name, value in arguments.engine_args.items()}
-        secret = [name for name in secret_names(iter(node.server.env)) if name != _API_KEY]
-        made |= {("serve", "secret_env", name): {"env": name} for name in secret}
         made |= {("serve", "env", name): _typed(value) for name, value in self._env(node).items()}
         made["serve", "argument_order"] = arguments.order
         return made
@@ -292,9 +301,7 @@ class _Composer:
             self._notes.note(f"{name} is left out: it is computed for each node", node.server.where)
             del kept[name]
         kept.pop(_VISIBLE, None)
-        for name in secret_names(iter(kept)):
-            if name != _API_KEY:
-                self._notes.warn(f"the value of {name} was left out: export it before up", node.server.where)
+        for name in kept.keys() & {*self._secret, _API_KEY}:
             del kept[name]
         return {name: self._placed(value, node) for name, value in kept.items()}
 
@@ -410,6 +417,13 @@ class _Composer:
         if self._recipe.left:
             lines += ["", *self._recipe.left]
         return lines
+
+
+def _secret_variables(recipe: Recipe) -> tuple[str, ...]:
+    """The variables of all servers that are secret, without the API key."""
+    names = [name for server in recipe.servers for name in secret_names(server.env)]
+    names += [TOKEN_VARIABLE for server in recipe.servers if server.command.text(TOKEN_OPTION)]
+    return tuple(name for name in dict.fromkeys(names) if name != _API_KEY)
 
 
 def _by_index(servers: Sequence[Server]) -> tuple[Server, ...]:

@@ -36,6 +36,7 @@ class Notes:
     """Notes as they are found, each once."""
 
     found: list[Note] = field(default_factory=list)
+    _texts: set[str] = field(default_factory=set)
 
     def warn(self, text: str, where: Position | None = None) -> None:
         self._add(Note(text, where))
@@ -44,7 +45,8 @@ class Notes:
         self._add(Note(text, where, warning=False))
 
     def _add(self, note: Note) -> None:
-        if all(note.text != other.text for other in self.found):
+        if note.text not in self._texts:
+            self._texts.add(note.text)
             self.found.append(note)
 
 

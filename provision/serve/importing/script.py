@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from provision.errors import ConfigError, Position
 from provision.serve.importing.command import ServeCommand, parse_serve
 from provision.serve.importing.docker import Reader, parse_docker, unused
 from provision.serve.importing.recipe import Container, Notes, Recipe, Server
+from provision.serve.importing.secret import masked
 from provision.serve.importing.words import Token, lex, references
 
 _SHELLS = frozenset({"bash", "sh", "/bin/bash", "/bin/sh", "/usr/bin/bash", "zsh", "dash"})
@@ -28,6 +30,10 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=", re.ASCII)
 _API_SERVER = "vllm.entrypoints.openai.api_server"
 _ADDRESS_VARIABLES = ("HCCL_IF_IP", "VLLM_HOST_IP")
 _DEEPEST = 4
+_TOLD_LINES = 20
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_TYPESET = re.compile("[\u00a0\u2007\u202f\u3000\u201c\u201d\u2018\u2019]|(?<=\\s)[\u2013\u2014](?=[A-Za-z])")
+"""Blanks, quotes and dashes as web pages and word processors set them: letters to a shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,13 @@ class _Script:
         self._shell = _Shell()
         self._found: list[Server] = []
         self._first = first
+        self._left_out = 0
 
     def servers(self) -> list[Server]:
+        _look_over(self._source, self._notes)
         self._run(lex(self._source.text), 0)
+        if self._left_out > _TOLD_LINES:
+            self._notes.warn(f"{self._left_out - _TOLD_LINES} more lines of {self._source.name} are left out")
         return self._found
 
     def _run(self, tokens: Sequence[Token], depth: int) -> None:
@@ -140,6 +150,11 @@ class _Script:
         elif words[0] in ("source", ".") and any("set_env.sh" in word for word in words):
             self._notes.note("set_env.sh is not read: the image's login shell sets its paths", where)
         elif words[0] not in _SILENT and words[0] not in _SHELLS:
+            self._leave_out(words, where)
+
+    def _leave_out(self, words: Sequence[str], where: Position) -> None:
+        self._left_out += 1
+        if self._left_out <= _TOLD_LINES:
             self._notes.warn(f"this line is left out: {_short(' '.join(words))}", where)
 
     # ---- variables
@@ -218,6 +233,26 @@ class _Script:
         return True
 
 
+def _look_over(source: Source, notes: Notes) -> None:
+    """Raise where it is no text; warn of what looks like a blank, a quote or a dash, and is none."""
+    if found := _CONTROL.search(source.text):
+        message = f"the control character #x{ord(found[0]):04x} is not allowed"
+        raise ConfigError(message, where=_place(source, found.start()), hint="is this a text? remove it")
+    if found := _TYPESET.search(source.text):
+        char = found[0]
+        name = unicodedata.name(char).lower()
+        notes.warn(
+            f"{name} (U+{ord(char):04X}), as web pages set it, is a letter to a shell: write the plain one, here and "
+            "wherever else it stands",
+            _place(source, found.start()),
+        )
+
+
+def _place(source: Source, at: int) -> Position:
+    line = source.text.count("\n", 0, at)
+    return Position(source.name, line + 1, at - source.text.rfind("\n", 0, at))
+
+
 def _statements(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     """Words up to the end of a line or a separator, redirections left out."""
     words: list[Token] = []
@@ -259,5 +294,5 @@ def _inline(words: Sequence[str]) -> str | None:
 
 def _short(text: str) -> str:
     """A line for a message; what may be a secret is not shown."""
-    shown = re.sub(r"(?i)((?:token|secret|password|passwd|key)\w*[= ])\S+", r"\1…", text)
+    shown = masked(text)
     return shown if len(shown) <= 80 else shown[:79] + "…"

@@ -19,7 +19,7 @@ _NAME = re.compile(
 )
 _URL = re.compile(r"(://)[^/\s@'\"]*:[^/\s@'\"]+@")
 _SHOWN = (
-    re.compile(r"((?:token|secret|passw(?:or)?d|passphrase|credentials?|key|pass)\w*(?:=|\s+|:\s*)[\"']?)\S+", re.I),
+    re.compile(r"((?:token|secret|passw(?:or)?d|passphrase|credentials?|key|pass)(?:=|\s+|:\s*)[\"']?)\S+", re.I),
     re.compile(r"((?:bearer|basic)\s+)\S+", re.I),
     re.compile(r"((?:\A|\s)-p[\s=]?)[^\s-]\S*"),
     re.compile(r"(://)[^/\s@]+(?=@)"),
