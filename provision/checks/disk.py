@@ -186,11 +186,12 @@ def _weights(args: Args, node: Node) -> Iterator[Finding]:
     there, folder = node.get(ModelFolder(path)), _folder(node, path)
     if there.complete or folder is None or folder.free is None:
         return
+    key = "qnext.model.cache" if node.settings.model.repository else "qnext.model.path"
     missing = int((load_profile(profile).weights.total_bytes - there.size) * args.weights_factor)
     if folder.free < missing:
         yield Finding(
             f"{path} lacks weights, and {folder.mount} has {size(folder.free)} free for them",
-            f"make room on {folder.mount}, or set qnext.model.path to a folder on a larger disk",
+            f"make room on {folder.mount}, or set {key} to a folder on a larger disk",
             expected=f"{size(missing)} or more",
             observed=size(folder.free),
         )

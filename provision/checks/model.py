@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from provision.checks.base import Finding
 from provision.checks.support import listed, look
 from provision.facts.base import Fact
-from provision.facts.model import ModelFolder, ModelFolderValue
+from provision.facts.model import UNNAMED, ModelFolder, ModelFolderValue
 from provision.inventory.model import Settings
 from provision.node import Node
+from provision.shell import quote
 
 CODE = "N15"
 LEVEL = "fail"
@@ -29,11 +30,12 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 def run(node: Node) -> Iterable[Finding]:
     path = node.settings.model.folder
     value = look(node, ModelFolder(path))
-    copy = f"rsync -a --partial GOOD_NODE:{path}/ {path}/ (the same path on every node)"
+    model, copy = node.settings.model, f"rsync -a --partial GOOD_NODE:{path}/ {path}/ (the same path on every node)"
     if not value.exists:
+        correct = "qnext.model.path, .hub and .cache" if model.repository else "qnext.model.path"
         yield Finding(
-            f"no folder {path}",
-            f"bring the weights: {copy}; or correct qnext.model.path",
+            f"no folder {path}" + (f", where {_HUBS[model.hub]} keeps {model.path}" if model.repository else ""),
+            f"bring the weights: {_download(node.settings) or copy}; or correct {correct}",
             expected=path,
             observed="missing",
         )
@@ -41,14 +43,32 @@ def run(node: Node) -> Iterable[Finding]:
     broken = list(_broken(value))
     if broken:
         yield Finding(
-            f"{path}: {'; '.join(broken)}",
-            f"copy the model again: {copy}",
+            f"{value.path}: {'; '.join(broken)}",
+            f"download it again: {_download(node.settings)}" if model.repository else f"copy the model again: {copy}",
             expected="every file of the model, whole",
             observed="; ".join(broken),
         )
     for problem in value.problems:
         if _UNSURE in problem:
-            yield Finding(f"{path}: {problem}", "copy model.safetensors.index.json too", level="warn")
+            yield Finding(f"{value.path}: {problem}", "copy model.safetensors.index.json too", level="warn")
+        elif problem == UNNAMED and not broken:
+            remedy = f"copy refs/ too, or download it again: {_download(node.settings)}"
+            yield Finding(f"{path}: {problem}", remedy, level="warn")
+
+
+_HUBS = {"huggingface": "Hugging Face's client", "modelscope": "ModelScope's client"}
+_COMMANDS = {"huggingface": "hf download {}", "modelscope": "modelscope download --model {}"}
+
+
+def _download(settings: Settings) -> str:
+    """How a repository gets into its hub's cache, with the client in the servers' image; it goes on with what is there.
+    Empty where the weights are a folder."""
+    model = settings.model
+    if not model.repository:
+        return ""
+    run = f"docker run --rm --net=host --entrypoint= -v {quote(f'{model.cache}:/root/.cache')} {settings.install.image}"
+    command = _COMMANDS[model.hub].format(model.path)
+    return f"{run} bash -lic {quote(command)} on one node, then rsync -a --partial {model.folder}/ to the others"
 
 
 def _broken(value: ModelFolderValue) -> Iterator[str]:
@@ -62,5 +82,5 @@ def _broken(value: ModelFolderValue) -> Iterator[str]:
         )
     nothing_at_all = bool(value.missing) and not value.shards
     for problem in value.problems:
-        if _UNSURE not in problem and not (nothing_at_all and problem.startswith("no weights")):
+        if problem != UNNAMED and _UNSURE not in problem and not (nothing_at_all and problem.startswith("no weights")):
             yield problem

@@ -103,15 +103,20 @@ def _planned(node: Node) -> dict[str, int]:
 
 
 def _transferring(settings: Settings) -> dict[str, int]:
-    """Where a node's servers hand over KV caches: one port for each rank of its group, as which of them are on this
-    node is not known here."""
+    """Where a node's servers hand over KV caches: one port for each rank of its group (NIXL: each engine), as which of
+    them are on this node is not known here. Other connectors open none that is known."""
     serve, given = settings.serve, settings.serve.kv_transfer
-    if any(name.replace("_", "-") == "kv-transfer-config" for name in serve.engine_args) or kv.is_nixl(given.connector):
+    if any(name.replace("_", "-") == "kv-transfer-config" for name in serve.engine_args):
         return {}
-    ranks = serve.tensor_parallel_size * serve.pipeline_parallel_size * serve.data_parallel_size
-    npus = max(8, len(accelerator(settings.hardware).default_devices), len(settings.devices or ()))
-    base = given.port or kv.MOONCAKE_FIRST + kv.MOONCAKE_STRIDE * npus
-    return {f"KV transfer {number}": base + number for number in range(ranks)}
+    if kv.is_nixl(given.connector):
+        count, base = serve.data_parallel_size, given.port or kv.NIXL_PORT
+    elif kv.is_mooncake(given.connector):
+        count = serve.tensor_parallel_size * serve.pipeline_parallel_size * serve.data_parallel_size
+        npus = max(8, len(accelerator(settings.hardware).default_devices), len(settings.devices or ()))
+        base = given.port or kv.MOONCAKE_FIRST + kv.MOONCAKE_STRIDE * npus
+    else:
+        return {}
+    return {f"KV transfer {number}": base + number for number in range(count)}
 
 
 def _key(purpose: str) -> str:
@@ -154,7 +159,7 @@ def _promised(node: Node, purpose: str, port: int) -> Iterator[Finding]:
         script = f"{node.settings.state_dir}/{name}/launch/{planned.process}.sh"
         yield Finding(
             f"port {port} ({purpose}) is also that of cluster {name}, which does not run now ({script})",
-            f"choose another port: {_KEYS.get(purpose, 'qnext.serve')}; or take that cluster down for good "
+            f"choose another port: {_key(purpose)}; or take that cluster down for good "
             f"(qnext-provision down with its inventory)",
             expected="a port of its own",
             observed=f"--{planned.option} {port} of {planned.process} of cluster {name}",

@@ -142,7 +142,7 @@ def _unread(args: Args, node: Node, result: ActionResult) -> Finding:
     last = next(iter(reversed(f"{result.stdout}\n{result.stderr}".strip().splitlines())), "")
     return Finding(
         f"not even {size(BLOCK)} of the weights could be read within {args.seconds} s" + (f": {last}" if last else ""),
-        f"dd if=… of=/dev/null bs=4M count=1 on a shard in {node.settings.model.folder}; "
+        f"dd if=… of=/dev/null bs=4M count=1 on a shard in {_folder(node).path}; "
         "`dmesg` tells of disk and network storage errors",
         node=node.name,
         expected="a figure",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -309,9 +311,10 @@ def _keys(lead: str, keys: Mapping[str, str | int | None]) -> Iterator[str]:
 
 
 def _wrapped(lead: str, text: str) -> list[str]:
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
     return textwrap.wrap(
         text,
-        WIDTH,
+        min(WIDTH, columns),
         initial_indent=lead,
         subsequent_indent=" " * min(len(lead), 6),
         break_long_words=False,

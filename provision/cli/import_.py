@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -147,7 +148,7 @@ def _finish(
     if output and output.exists() and not force:
         raise UsageError(f"{output} exists already", hint="choose another name, or --force to overwrite it")
     text = inventory_of(recipe, target, notes)
-    findings, refused = _judged(text)
+    findings, refused = _judged(text, str(output or "the inventory"))
     if output:
         _write(output, text)
     failed = refused is not None or any(finding.level == "fail" for finding in findings)
@@ -155,6 +156,8 @@ def _finish(
         print_json(_as_data(text, output, notes, findings, refused))
     else:
         _show(text, output, recipe, notes, findings, refused)
+        if output:
+            _say_next(output, len(recipe.servers), notes, findings, addressed=bool(names or recipe.addresses))
     return 3 if failed else 0
 
 
@@ -165,8 +168,8 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path}: {error.strerror}", hint="choose a file that you may write") from error
 
 
-def _judged(text: str) -> tuple[tuple[Finding, ...], ConfigError | None]:
-    """What lint says of it; the error where it isn't even an inventory."""
+def _judged(text: str, name: str) -> tuple[tuple[Finding, ...], ConfigError | None]:
+    """What lint says of it; the error, of a file called ``name``, where it isn't even an inventory."""
     from provision.checks.runner import run_static
     from provision.inventory.load import load
 
@@ -176,6 +179,8 @@ def _judged(text: str) -> tuple[tuple[Finding, ...], ConfigError | None]:
         try:
             return run_static(load(path)), None
         except ConfigError as error:
+            for each in (error, *error.others):
+                each.where = replace(each.where, file=name) if each.where else None
             return (), error
 
 
@@ -212,10 +217,15 @@ def _show(
     if refused is not None:
         for line in lines(refused):
             click.echo(line, err=True)
-    if output is not None:
-        nodes = len(recipe.servers)
-        click.echo(f"{output}: {nodes} node{'s' * (nodes != 1)}, {len(notes.found)} notes, {len(findings)} findings")
-        click.echo(f"next: qnext-provision lint -i {output}; qnext-provision render -i {output} --out scripts/")
+
+
+def _say_next(output: Path, nodes: int, notes: Notes, findings: tuple[Finding, ...], *, addressed: bool) -> None:
+    counts = ((nodes, "node"), (len(notes.found), "note"), (len(findings), "finding"))
+    click.echo(f"{output}: " + ", ".join(f"{count} {what}{'s' * (count != 1)}" for count, what in counts))
+    if not addressed:
+        click.echo(f"next: give each host of {output} its address (ansible_host), or import again with --hosts; then")
+    lead = "next:" if addressed else "     "
+    click.echo(f"{lead} qnext-provision lint -i {output}; qnext-provision render -i {output} --out scripts/")
 
 
 def _level(level: str) -> str:

@@ -582,9 +582,10 @@ def _holding(test: _Test, asked: Process, before: Mapping[str, Ranked], answer: 
     """Which engines took a request that was never answered; empty where that is not what happened."""
     if answer.status or not test.counted:
         return ""
-    stuck = []
-    for server in test.plan.servers if asked.kind == "router" else (asked,):
-        after = _counters(test, server)
+    stuck, servers = [], test.plan.servers if asked.kind == "router" else (asked,)
+    found = _at_once(test, servers, _counters)
+    for server in servers:
+        after = found[server.name]
         still = _still(list(after), before.get(server.name, {}), after, _DONE.get(server.role, _generated))
         if held := [rank for rank in still if after[rank].running]:
             stuck.append(_engines(test.plan, server, held))

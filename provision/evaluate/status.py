@@ -30,8 +30,8 @@ class ProcessStatus:
     ``state``: docker's word, missing, or unknown where the node can't be reached. ``health``: generating is not asked
     here; "answers" is what /health says of an API process, "-" where none is served. ``age`` in seconds since its
     start. ``drift``: how it differs from the inventory. ``kind``: server, router or pool; empty for what is not
-    declared. ``rank``: its node rank, or the first data-parallel rank that it hosts. ``api``: its port. ``router``: which
-    router it is, where it is one and that is known.
+    declared. ``rank``: its node rank, or the first data-parallel rank that it hosts. ``api``: its port. ``router``:
+    which router it is, where it is one and that is known.
     """
 
     node: str

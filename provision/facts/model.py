@@ -2,6 +2,9 @@
 
 Weights are tens of gigabytes, so nothing reads them whole: names and sizes come from the index and the folder, and a
 shard's header (safetensors: 8 bytes of length, JSON, then the tensors) says how long the file must be.
+
+The folder may be a model's place in Hugging Face's cache (``models--org--name``): the weights are then those of a
+snapshot, whose files are links [huggingface_hub, local cache].
 """
 
 from __future__ import annotations
@@ -110,7 +113,8 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ModelFolderValue:
-    """``missing`` are shards that the index names and the folder lacks; ``truncated`` those whose size is wrong.
+    """``path`` is where the files are: the folder asked for, or the snapshot in it. ``missing`` are shards that the
+    index names and the folder lacks; ``truncated`` those whose size is wrong.
 
     ``size`` is the sum of the shards in bytes, ``indexed_size`` the index' ``total_size``. ``digest`` covers
     config.json, the index and (name, size) of every shard: equal digests are the same model [domain.md 14.3, X04].
@@ -146,7 +150,8 @@ class ModelFolderValue:
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder(Fact[ModelFolderValue]):
-    """The weights at ``path``."""
+    """The weights at ``path``; of a model in Hugging Face's cache the snapshot that ``refs/main`` names, which is the
+    one that a server takes, else the newest."""
 
     name: ClassVar[str] = "model-folder"
     deadline: ClassVar[float] = 60.0
@@ -166,7 +171,7 @@ class ModelFolder(Fact[ModelFolderValue]):
         config = parse_config(section(text, "config"))
         data = sum(shard.data for shard in shards)
         value = ModelFolderValue(
-            path=self.path,
+            path=f"{self.path}/snapshots/{said['snapshot']}" if said.get("snapshot") else self.path,
             exists=True,
             config=config,
             tokenizer="tokenizer" in said,
@@ -180,11 +185,19 @@ class ModelFolder(Fact[ModelFolderValue]):
             quantized_as=said.get("quantized_as", ""),
             digest=_digest(section(text, "sums"), shards),
         )
-        return replace(value, problems=complaints(raw) + tuple(_problems(value, data)))
+        unnamed = (UNNAMED,) if "unnamed" in said else ()
+        return replace(value, problems=complaints(raw) + tuple(_problems(value, data)) + unnamed)
 
+
+UNNAMED = "refs/main names none of the snapshots: a server finds no weights here, and asks the hub for them"
 
 _LOOK = """\
 echo '@@ folder'
+if [ -d snapshots ] && [ ! -e config.json ]; then
+  r=$(head -c 200 refs/main 2>/dev/null | tr -d ' \\r\\n')
+  { [ -n "$r" ] && [ -d "snapshots/$r" ]; } || { r=$(ls -1t snapshots | head -n 1); [ -n "$r" ] && echo unnamed=; }
+  [ -n "$r" ] && cd "snapshots/$r" && echo "snapshot=$r"
+fi
 for f in tokenizer.json tokenizer.model vocab.json tekken.json *.tiktoken; do [ -f "$f" ] && echo "tokenizer=$f"; done
 for f in quant_model_description*.json; do
   [ -f "$f" ] && echo "quantized=$f" &&

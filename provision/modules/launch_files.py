@@ -60,7 +60,7 @@ def _wanted(node: Node, planned: Launch) -> Iterable[tuple[str, Put]]:
         for path, text in script.files.items():
             yield _file(node, path.rpartition("/")[2], text, 0o644)
         if script.secrets_path:
-            text = "".join(f"{name}={value}\n" for name, value in planned.secrets.items())
+            text = "".join(f"{name}={value}\n" for name, value in planned.secrets_for(script.process).items())
             yield _file(node, f"{script.process}.env", text, 0o600, secret=True)
 
 

@@ -42,21 +42,20 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
     told = []
     for process in plan.processes:
         if process.image and process.image != plan.image:
-            outcome = yield from _pulled(args, nodes[process.node], process.image)
-            told.append(f"{outcome.message} on {process.node}")
+            outcome = yield from _had(args, nodes[process.node], process.image)
+            told.append(f"{outcome.message if outcome else process.image} on {process.node}")
     return Outcome("; ".join(told) or "the router is on no node of this run", skipped=not told)
 
 
-def _pulled(args: Args, node: Node, ref: str) -> ClusterRun:
+def _had(args: Args, node: Node, ref: str) -> ClusterRun:
     try:
-        outcome = yield from _on(node, image.run(image.Args(ref=ref, timeout=args.timeout), node))
+        return (yield from _on(node, image.run(image.Args(ref=ref, timeout=args.timeout), node)))
     except CommandFailed as error:
         error.hint = (
             f"try docker pull {ref} on {node.name}: correct qnext.serve.router.image, docker login there where it is "
             "private, or bring it by docker save and docker load; without that key the servers' image is used"
         )
         raise
-    return outcome
 
 
 def _on(node: Node, steps: NodeRun) -> ClusterRun:
@@ -71,5 +70,5 @@ def _on(node: Node, steps: NodeRun) -> ClusterRun:
             else:
                 action = steps.send(results[node.name])
     except StopIteration as ended:
-        outcome: Outcome = ended.value
+        outcome: Outcome | None = ended.value
         return outcome

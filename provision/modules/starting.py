@@ -22,7 +22,9 @@ from provision.serve.plan import LaunchPlan, Process, Wave
 Steps = Generator[On, Mapping[str, ActionResult], int]
 """A part of a module: yields actions, and counts what it has come to."""
 
-CHANGED = frozenset({"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets", "router-choice"})
+CHANGED = frozenset(
+    {"containers", "ports", "npu-smi", "processes", "log-tails", "stale-secrets", "router-choice", "ray-cluster"}
+)
 """Facts that the start or end of a process alters."""
 
 LOOK_EVERY = 1.0

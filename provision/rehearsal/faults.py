@@ -190,7 +190,7 @@ FAULTS = (
     Fault("vllm/late_seconds", "seconds", "every server of the node begins so much later", _NUMBER),
     Fault("vllm/wrong_rank", "number", "servers that are told a rank (data-parallel or node rank) announce this one",
           r"\d+"),
-    Fault("vllm/wrong_address", "ADDRESS", "servers look for the head at this address", _ADDRESS),
+    Fault("vllm/wrong_address", "ADDRESS", "servers (and Ray's workers) look for the head at this address", _ADDRESS),
     Fault("vllm/die_at_first_token", "1", "health stays 200, every completion is a 500 EngineDeadError", _YES),
     Fault("vllm/health", "status", "/health answers with this status", r"\d{3}"),
     Fault("vllm/missing_engine", "number", "/metrics lacks this engine", r"\d+"),

@@ -75,9 +75,13 @@ COMPUTED: Mapping[str, Computed] = {
     "uds": Computed("serve.host and serve.port", "readiness and proof use them"),
     "served-model-name": Computed("model.served_name", "the proof asks for this name"),
     "model": Computed("model.path", "the weights are checked there"),
+    "hf-token": Computed("serve.secret_env, as HF_TOKEN", "a secret on a command line is readable by every user"),
     "api-key": Computed("serve.api_key", "a secret on a command line is readable by every user of the node"),
 }
 """Arguments that ``serve.engine_args`` may not give."""
+
+SECRET = frozenset({"api-key", "hf-token"})
+"""Computed arguments whose values are never shown."""
 
 _SHORT_FORMS: Mapping[str, str] = {
     "tp": "tensor-parallel-size",

@@ -68,7 +68,7 @@ def _assembled(layout: Layout, warnings: tuple[str, ...]) -> LaunchPlan:
         processes=(*back, *servers, *front),
         waves=(*_wave(back, "port:pool"), *_side_by_side(waves), *_wave(front, front=True)),
         head=entry.name,
-        endpoint=endpoint(layout, entry),
+        endpoint=endpoint(layout.head, entry),
         engines=sum(group.engines for group in members),
         warnings=warnings,
         groups=tuple(members),
@@ -120,10 +120,10 @@ def _is_waived(violation: Violation, settings: Settings) -> bool:
     return any(waiver.until >= today and waiver.finding in violation.reason for waiver in waivers[:1])
 
 
-def endpoint(layout: Layout, entry: Process) -> str:
+def endpoint(settings: Settings, entry: Process) -> str:
     """The URL of the API: the address it listens on, or its node's own where it listens on all."""
-    host = layout.head.serve.host
-    if host in _WILDCARDS:
+    host = settings.serve.host
+    if host in _WILDCARDS or (entry.kind == "server" and _has_router(settings)):
         host = entry.address or entry.node
     return f"http://[{host}]:{entry.api_port}" if ":" in host else f"http://{host}:{entry.api_port}"
 
@@ -216,7 +216,12 @@ def serve_argv(layout: Layout, seat: Seat) -> tuple[str, ...]:
     needed |= {"tensor-parallel-size": layout.tp}
     needed |= {"pipeline-parallel-size": layout.pp} if layout.pp > 1 else {}
     needed |= {"enable-expert-parallel": True} if layout.expert_parallel else {}
-    spare = {**seat.spare, "host": listening(layout, seat.index), "port": seat.port, "pipeline-parallel-size": layout.pp}
+    spare = {
+        **seat.spare,
+        "host": listening(layout, seat.index),
+        "port": seat.port,
+        "pipeline-parallel-size": layout.pp,
+    }
     words = argv.ordered(layout.settings[seat.index].serve, needed, argv.allowed(given, headless=seat.headless), spare)
     return ("vllm", "serve", layout.head.model.path, *words)
 
@@ -224,9 +229,13 @@ def serve_argv(layout: Layout, seat: Seat) -> tuple[str, ...]:
 def listening(layout: Layout, index: int) -> str:
     """The address that a server's API listens on: ``serve.host``; but where that is one address, and a router has it,
     a server has its node's own."""
-    serve = layout.head.serve
-    behind = serve.topology in ROUTED and serve.router.kind != "none" and serve.host not in _WILDCARDS
-    return layout.sites[index].address or serve.host if behind else serve.host
+    host = layout.head.serve.host
+    behind = _has_router(layout.head) and host not in _WILDCARDS
+    return layout.sites[index].address or host if behind else host
+
+
+def _has_router(settings: Settings) -> bool:
+    return settings.serve.topology in ROUTED and settings.serve.router.kind != "none"
 
 
 def computed_arguments(layout: Layout, seat: Seat) -> dict[str, Argument]:

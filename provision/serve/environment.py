@@ -33,6 +33,8 @@ def environment(
     those of its topology: the operator's own lie between them."""
     site, serve = layout.sites[index], layout.settings[index].serve
     merged = {} if serve.as_given else {**launcher_defaults(layout, index), **defaults}
+    for name in serve.secret_env:  # docker's -e would win over the file that holds its value
+        merged.pop(name, None)
     merged |= declared(serve.env)
     interfaces: Mapping[str, str] = {}
     if site.address:
@@ -49,8 +51,12 @@ def launcher_defaults(layout: Layout, index: int) -> dict[str, str]:
     """What the process gets where ``serve.env`` says nothing."""
     serve = layout.settings[index].serve
     ready = max(_VLLM_READY_DEFAULT, math.ceil(serve.ready_timeout))
-    merged = {**layout.accelerator.environment(layout.nodes), **no_proxies(layout, serve.env)}
+    given = {**dict.fromkeys(serve.secret_env, "a secret"), **serve.env}
+    merged = {**layout.accelerator.environment(layout.nodes), **no_proxies(layout, given)}
     merged["VLLM_ENGINE_READY_TIMEOUT_S"] = str(ready)
+    model = layout.settings[index].model
+    if model.repository and model.hub == "modelscope":
+        merged["VLLM_USE_MODELSCOPE"] = "True"
     if layout.profile and layout.profile_applies:
         merged |= declared(layout.profile.always.env)
         merged |= declared(layout.profile.multi_node.env) if layout.nodes > 1 else {}

@@ -21,7 +21,7 @@ from provision.facts.model import ModelFolder
 from provision.facts.network import Network
 from provision.inventory.model import Connection, Host, Inventory, Settings
 from provision.node import Cluster, Node
-from provision.serve.build import build_plan
+from provision.serve.build import build_plan, endpoint
 from provision.serve.layout import ROUTED, SPANNING
 from provision.serve.plan import LaunchPlan, Site
 from provision.serve.render import Script, render_scripts
@@ -43,6 +43,12 @@ class Launch:
     def scripts_of(self, node: str) -> list[Script]:
         """The scripts of the processes on a node."""
         return [script for script in self.scripts if script.node == node]
+
+    def secrets_for(self, process: str) -> Mapping[str, str]:
+        """What the file of a process holds: a server's all, a router's the key alone."""
+        if self.plan.process(process).kind == "server":
+            return self.secrets
+        return {name: value for name, value in self.secrets.items() if name == "VLLM_API_KEY"}
 
     @property
     def token(self) -> str:
@@ -89,12 +95,14 @@ def _part(whole: Launch, cluster: Cluster) -> Launch:
     serving = [process.name for process in processes if process.serves]
     if not serving:
         raise ConfigError(f"no server of the cluster is on {', '.join(sorted(names))}", hint="widen --limit")
+    head = plan.head if plan.head in kept else serving[0]
     part = replace(
         plan,
         processes=processes,
         waves=tuple(wave for wave in waves if wave.processes),
         groups=groups,
-        head=plan.head if plan.head in kept else serving[0],
+        head=head,
+        endpoint=plan.endpoint if head == plan.head else endpoint(cluster.settings, plan.process(head)),
         engines=sum(group.engines for group in groups),
     )
     return replace(whole, plan=part, scripts=tuple(script for script in whole.scripts if script.node in names))
@@ -269,9 +277,10 @@ def ports_on(node: Node) -> dict[str, int]:
     its devices hold."""
     settings, serve = node.settings, node.settings.serve
     ports = {"API": serve.port}
-    if serve.topology in SPANNING - {"ray"}:
+    inner = serve.group_topology if serve.topology == "prefill-decode" else serve.topology
+    if inner in SPANNING - {"ray"}:
         ports["rendezvous"] = serve.master_port
-    if serve.topology in ("data-parallel", "hybrid-dp", "external-dp", "prefill-decode"):
+    if inner in ("data-parallel", "hybrid-dp", "external-dp"):
         ports["data-parallel handshake"] = serve.data_parallel_rpc_port
     if serve.topology == "ray":
         ports["Ray"] = serve.ray_port

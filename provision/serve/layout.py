@@ -132,11 +132,14 @@ class Layout:
         return entry is None or "expert-parallel" not in entry.forbids
 
     @property
-    def profile_applies(self) -> bool:
-        """Whether the profile's arguments and environment are meant for this hardware."""
-        if self.head.serve.as_given:
-            return False
+    def profile_fits(self) -> bool:
+        """Whether the profile is one for this hardware, so that its rules hold."""
         return self.profile is not None and self.accelerator.name in self.profile.hardware
+
+    @property
+    def profile_applies(self) -> bool:
+        """Whether the profile's arguments and environment are added: it fits, and not just what is given is to run."""
+        return self.profile_fits and not self.head.serve.as_given
 
     @property
     def served_name(self) -> str:

@@ -148,7 +148,8 @@ class LaunchPlan:
         """The data-parallel ranks of its group whose answers this server gives: all of them where it is the group's
         only API, else its own."""
         group = self.group_of(server)
-        alone = sum(self.process(name).serves for name in group.processes) == 1
+        names = frozenset(group.processes)
+        alone = sum(process.serves for process in self.processes if process.name in names) == 1
         return tuple(range(group.engines)) if alone else server.engines
 
     @property

@@ -102,9 +102,10 @@ def secrets_path(process: Process, settings: Settings) -> str:
     return f"{launch_folder(settings)}/{process.name}.env" if keyed or secret else ""
 
 
-def secret_lines(settings: Settings) -> str:
-    """What that file holds, for those who must write it themselves."""
-    names = [*settings.serve.secret_env, *(["VLLM_API_KEY"] if settings.serve.api_key else [])]
+def secret_lines(process: Process, settings: Settings) -> str:
+    """What that file holds, for those who must write it themselves: a router needs the key alone."""
+    names = list(settings.serve.secret_env) if process.kind == "server" else []
+    names += ["VLLM_API_KEY"] if settings.serve.api_key else []
     return f"the line{'s' * (len(names) != 1)} " + ", ".join(f"{name}=…" for name in names)
 
 
@@ -284,7 +285,7 @@ def _context(
         "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
         "choices": [_Choice.of(choice) for choice in recipe.one_of],
         "secrets": secrets,
-        "secret_lines": secret_lines(settings),
+        "secret_lines": secret_lines(process, settings),
         "mode": ("-d",),
         "options": docker_options(plan, process, settings, recipe),
         "environment": [f"{name}={value}" for name, value in sorted(process.env.items()) if not extends(name, value)],
@@ -354,7 +355,7 @@ def _header(plan: LaunchPlan, process: Process, secrets: str, settings: Settings
     yield f"Follow it: docker logs -f {container}"
     if secrets:
         what = "The API key is" if settings.serve.api_key and not settings.serve.secret_env else "Secrets are"
-        yield f"{what} read from {secrets} (mode 0600, {secret_lines(settings).replace('the', 'one', 1)})."
+        yield f"{what} read from {secrets} (mode 0600, with {secret_lines(process, settings)})."
     yield ""
     yield "Order over the cluster:"
     yield from order(plan)

@@ -44,6 +44,8 @@ _LOCATION: Mapping[str, str] = {
 }
 """nginx's directives for what is passed on; the same directive twice is an error there."""
 
+_BUILT_IN_SAYS = "the built-in one"
+
 _ROUTERS_CONNECTORS = {"MooncakeConnector": "mooncake", "MoRIIOConnector": "moriio"}
 """Connectors of vLLM that are handed on in another way than NIXL's, as vllm-router calls them."""
 
@@ -130,7 +132,7 @@ def chooses(settings: Settings) -> bool:
 def kind_of(router: Process, chosen: str = "") -> str:
     """What a router is, in words: by its command line, or what it said that it ``chose``; empty where neither tells."""
     words = {word.rpartition("/")[2] for word in router.argv}
-    return next((kind for word, kind in _KINDS.items() if word in words), chosen)
+    return next((kind for word, kind in _KINDS.items() if word in words), _KINDS.get(chosen, chosen))
 
 
 _KINDS = {
@@ -138,7 +140,8 @@ _KINDS = {
     "nginx": "nginx",
     _PROXY.rpartition("/")[2]: "proxy of vllm-ascend",
     _LAYERWISE_PROXY.rpartition("/")[2]: "layerwise proxy of vllm-ascend",
-    "router.py": "the built-in one",
+    "router.py": "built-in",
+    _BUILT_IN_SAYS: "built-in",
 }
 
 
@@ -242,7 +245,7 @@ def _whichever(layout: Layout, addresses: Sequence[str]) -> tuple[str, ...]:
     """The best that the image has; it says which."""
     choices = {"vllm-router": _vllm_router(layout, addresses), "nginx": _NGINX}
     lines = [word for name, words in choices.items() for word in _where_there(name, words)]
-    lines += [f"echo '{SAID} the built-in one'", f"exec {shell.join(_built_in(layout, addresses))}"]
+    lines += [f"echo '{SAID} {_BUILT_IN_SAYS}'", f"exec {shell.join(_built_in(layout, addresses))}"]
     return ("sh", "-c", "\n".join(lines))
 
 

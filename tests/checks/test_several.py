@@ -260,6 +260,32 @@ def test_what_hands_over_kv_caches_has_ports_too(role: str, port: int, key: str)
     assert [f"qnext.serve.{key}" in f.remedy for f in found] == ([True] if key else [])
 
 
+@pytest.mark.parametrize(
+    ("transfer", "port", "wanted"),
+    [
+        ({}, 36003, True),
+        ({"port": 30000}, 36003, False),
+        ({"port": 30000}, 30003, True),
+        ({"connector": "NixlConnector"}, 5601, True),
+        ({"connector": "NixlConnector"}, 5602, False),
+        ({"connector": "NixlConnector", "port": 7000}, 7001, True),
+        ({"connector": "LMCacheConnectorV1"}, 36000, False),
+    ],
+)
+def test_the_ports_checked_are_those_that_the_connector_opens(
+    transfer: dict[str, Any], port: int, wanted: bool
+) -> None:
+    parts = {"topology": "prefill-decode", "tensor_parallel_size": 4, "data_parallel_size": 2, "kv_transfer": transfer}
+    both = [of(**parts, role=role) for role in ("prefill", "decode")]
+    made = FakeCluster([healthy(index, own) for index, own in enumerate(both)])
+    opened = {p for process in launch.observed(made).plan.servers for p in process.ports.values()}
+    assert (port in opened) == wanted, "by the plan itself"
+    taken = (Listener("0.0.0.0", port, 9, "other"),)
+    found = [list(ports.run(ports.Args(reserved=False), node.alter("ports", listeners=taken))) for node in made.nodes]
+    named = ["qnext.serve.kv_transfer.port" in f.remedy for each in found for f in each if f.level != "warn"]
+    assert named == ([True, True] if wanted else [])
+
+
 def test_one_server_is_as_before() -> None:
     made = nodes(settings())
     assert serving.talking(made) == {("atlas-1", "atlas-2"): "any", ("atlas-2", "atlas-1"): "any"}

@@ -93,3 +93,18 @@ def test_nothing_pasted(program: Program) -> None:
     answer = program("import", "docker-run")
     assert answer.exit == 2
     assert answer.errors == ["error: standard input:1:1: no vllm serve is started here"]
+
+
+def test_hosts_without_an_address_are_the_next_step(program: Program, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cluster.yaml"
+    answer = program("import", "vllm-ascend", recipe, "-o", out)
+    assert answer.exit == 0
+    assert f"next: give each host of {out} its address (ansible_host)" in answer.stdout
+
+
+def test_what_is_refused_is_named_by_the_file_that_was_written(program: Program, tmp_path: Path) -> None:
+    script, out = tmp_path / "run.sh", tmp_path / "cluster.yaml"
+    script.write_text("docker run 'a b' vllm serve /m\n")
+    answer = program("import", "docker-run", script, "-o", out)
+    assert answer.exit == 3
+    assert any(line.startswith(f"error: {out}:") for line in answer.stderr.splitlines())

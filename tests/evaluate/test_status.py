@@ -186,7 +186,12 @@ def test_of_a_group_that_is_not_all_in_sight_the_rest_is_counted() -> None:
 
 @pytest.mark.parametrize(
     ("router", "said", "told"),
-    [({}, "vllm-router", "vllm-router"), ({}, "", ""), ({"kind": "built-in"}, "nginx", "the built-in one")],
+    [
+        ({}, "vllm-router", "vllm-router"),
+        ({}, "the built-in one", "built-in"),
+        ({}, "", ""),
+        ({"kind": "built-in"}, "nginx", "built-in"),
+    ],
 )
 def test_a_router_says_which_it_is(router: dict[str, str], said: str, told: str) -> None:
     made = running(cluster(settings(topology="replicas", data_parallel_size=1, router=router)))

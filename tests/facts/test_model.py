@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provision.facts.model import LatentAttention, ModelFolder, RopeScaling, parse_config
+from provision.facts.model import UNNAMED, LatentAttention, ModelFolder, RopeScaling, parse_config
 
 CONFIG = {
     "model_type": "qwen3_next",
@@ -235,3 +236,51 @@ def test_latent_attention_in_a_nested_part() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "null", "3", "{", '"x"', "[" * 2000])
 def test_what_is_no_config(text: str) -> None:
     assert parse_config(text) is None
+
+
+def cached(root: Path, *revisions: str, main: str = "") -> Path:
+    """A model in Hugging Face's cache: blobs, and snapshots of links to them; the last revision is the newest."""
+    place = root / "models--Qwen--Qwen3-Next"
+    (place / "refs").mkdir(parents=True)
+    for age, revision in enumerate(reversed(revisions)):
+        blobs, links = make(root / f"made-{revision}"), place / "snapshots" / revision
+        (place / "blobs").mkdir(exist_ok=True)
+        links.mkdir(parents=True)
+        for number, file in enumerate(sorted(blobs.iterdir())):
+            file.rename(place / "blobs" / f"{revision}{number}")
+            (links / file.name).symlink_to(f"../../blobs/{revision}{number}")
+        os.utime(links, (1_790_000_000 - age, 1_790_000_000 - age))
+    if main:
+        (place / "refs" / "main").write_text(main)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("main", "taken", "problems"),
+    [("aa11", "aa11", ()), ("bb22", "bb22", ()), ("", "bb22", (UNNAMED,)), ("cc33", "bb22", (UNNAMED,))],
+    ids=["older-is-main", "newer-is-main", "no-main", "main-is-gone"],
+)
+def test_a_snapshot_of_the_hub_s_cache(look: Any, tmp_path: Path, main: str, taken: str, problems: Any) -> None:
+    place = cached(tmp_path, "aa11", "bb22", main=main)
+
+    value = look(ModelFolder(str(place)))
+
+    assert (value.path, value.complete, value.problems) == (f"{place}/snapshots/{taken}", True, problems)
+    assert value.weight_bytes == 350, "links are followed"
+
+
+def test_a_link_to_nothing_is_a_missing_shard(look: Any, tmp_path: Path) -> None:
+    place = cached(tmp_path, "aa11", main="aa11")
+    (place / "snapshots" / "aa11" / "model-00002-of-00002.safetensors").resolve().unlink()
+
+    assert look(ModelFolder(str(place))).missing == ("model-00002-of-00002.safetensors",)
+
+
+def test_a_cache_without_a_snapshot(look: Any, tmp_path: Path) -> None:
+    place = cached(tmp_path)
+    (place / "snapshots").mkdir()
+
+    value = look(ModelFolder(str(place)))
+
+    assert (value.path, value.complete) == (str(place), False)
+    assert "config.json is missing or no JSON" in value.problems

@@ -7,7 +7,8 @@ import pytest
 from provision.actions import Call, Run
 from provision.errors import CommandFailed, LaunchFailed
 from provision.facts.network import Listener, PortsValue
-from provision.modules import start
+from provision.modules import start, starting
+from provision.registry import checks
 from provision.results import Result
 from provision.serve import launch
 from tests.modules.world import cluster, container, containers, drive, replicas, running
@@ -142,3 +143,14 @@ def _failure(result: Result) -> Exception:
     except CommandFailed as error:
         return error
     raise AssertionError
+
+
+def test_what_the_checks_of_running_servers_look_at_is_looked_at_again_after_a_start() -> None:
+    """Else X11 judges a new Ray cluster by the status of the one before it."""
+    base = cluster().settings
+    settings = base.model_copy(update={"serve": base.serve.model_copy(update={"topology": "ray"})})
+    unchanged = {"npu-smi-mapping", "mount-sources", *(fact.name for fact in launch.facts(settings))}
+    looked_at = {fact.name for check in checks() if check.scope == "launched" for fact in check.facts(settings)}
+
+    assert "ray-cluster" in looked_at
+    assert looked_at - unchanged <= starting.CHANGED

@@ -150,3 +150,15 @@ def test_an_image_without_ray(machine: Machine) -> None:
     with fault(machine.folder, "node1", "image/program/ray", "missing"):
         assert machine.docker("run", "--rm", IMAGE, "sh", "-c", "command -v ray || pip show ray").exit == 1
     assert machine.docker("run", "--rm", IMAGE, "sh", "-c", "command -v ray && pip show ray").exit == 0
+
+
+def test_a_worker_that_looks_for_the_head_elsewhere(pair: Pair) -> None:
+    head, worker = pair
+    ray(head, "--head", "--port=6379")
+    with (
+        fault(worker.folder, "node2", "ray/connect_seconds", "0.2"),
+        fault(worker.folder, "node2", "vllm/wrong_address", "127.9.9.9"),
+    ):
+        ray(worker, f"--address={head.node.address}:6379")
+        code, text = worker.ended("ray")
+    assert (code, "Failed to connect to GCS at address 127.9.9.9:6379" in text) == (1, True), text

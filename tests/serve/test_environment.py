@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from provision.inventory.model import Settings
+from provision.inventory.model import Model, Settings
+from provision.secrets import Secret
 from provision.serve.environment import computed_names, environment
 from provision.serve.layout import Layout, layout_of
 from tests.serve.clusters import QWEN3_NEXT, pairs, settings
@@ -58,6 +59,19 @@ def test_vllm_waits_for_its_engines_as_long_as_we_do(seconds: float, expected: s
     assert of(settings("cpu", ready_timeout=seconds))["VLLM_ENGINE_READY_TIMEOUT_S"] == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"path": "Qwen/Qwen3-8B", "hub": "modelscope"}, "True"),
+        ({"path": "Qwen/Qwen3-8B"}, None),
+        ({"path": "/data/weights/Qwen3-8B", "hub": "modelscope"}, None),
+    ],
+)
+def test_vllm_is_told_which_hub_has_the_weights(model: dict[str, str], expected: str | None) -> None:
+    own = settings("cpu").model_copy(update={"model": Model.model_validate(model)})
+    assert of(own).get("VLLM_USE_MODELSCOPE") == expected
+
+
 def test_proxies_are_emptied() -> None:
     env = of(settings("cpu"))
     for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -70,6 +84,14 @@ def test_an_operators_proxy_is_bypassed_among_the_ranks() -> None:
     env = of(given, 2)
     assert env["HTTPS_PROXY"] == "http://p:3128"
     assert env["NO_PROXY"] == env["no_proxy"] == "localhost,127.0.0.1,10.0.0.1,10.0.0.2"
+
+
+def test_a_secret_variable_is_left_to_its_file() -> None:
+    secret = {name: Secret.of("http://me:word@p:3128") for name in ("https_proxy", "HCCL_BUFFSIZE")}
+    env = of(settings(profile=QWEN3_NEXT, secret_env=secret))
+    assert not {"https_proxy", "HCCL_BUFFSIZE"} & env.keys()
+    assert env["HTTPS_PROXY"] == ""
+    assert env["no_proxy"] == "localhost,127.0.0.1,10.0.0.1"
 
 
 def test_what_is_for_dockers_runtime_is_not_the_servers() -> None:

@@ -16,6 +16,7 @@ from provision.inventory.model import Connection, Host, Inventory
 from provision.results import Result
 from provision.secrets import Secret
 from provision.serve import launch
+from provision.serve.render import secret_lines
 from tests.checks.world import FakeCluster
 from tests.checks.world import settings as npu_settings
 from tests.modules.world import Node, cluster, settings
@@ -45,6 +46,21 @@ def test_a_part_in_sight_gives_the_same_scripts() -> None:
     part: Any = FakeCluster(made.nodes[:1])
 
     assert texts(launch.partly_observed(inventory(made), part)) == texts(launch.observed(made))
+
+
+@pytest.mark.parametrize(("index", "head", "port"), [(0, "router", 8000), (1, "replica1", 8100)])
+def test_a_part_of_replicas_keeps_its_names_ports_and_scripts(index: int, head: str, port: int) -> None:
+    made = cluster(settings(topology="replicas"))
+    whole = launch.observed(made)
+    node = made.nodes[index]
+    part: Any = FakeCluster([node], hosts=inventory(made).hosts)
+
+    limited = launch.observed(part)
+
+    assert list(limited.scripts) == whole.scripts_of(node.name)
+    assert (limited.plan.head, limited.plan.endpoint) == (head, f"http://10.0.0.{index + 1}:{port}")
+    assert [group.processes for group in limited.plan.groups] == [(f"replica{index}",)]
+    assert {name for wave in limited.plan.waves for name in wave.processes} == {p.name for p in limited.plan.processes}
 
 
 def test_a_name_is_no_address_among_the_ranks() -> None:
@@ -187,7 +203,7 @@ def test_secret_variables_stand_in_no_script(monkeypatch: pytest.MonkeyPatch) ->
     (script,) = made.scripts
     assert "hf_0123456789" not in script.text
     assert f"--env-file {script.secrets_path}" in script.text
-    assert "one line HF_TOKEN=" in script.text
+    assert "with the line HF_TOKEN=…)" in script.text
     assert made.secrets == {"HF_TOKEN": "hf_0123456789"}
 
 
@@ -197,3 +213,25 @@ def test_a_secret_variable_is_one_line(value: str, monkeypatch: pytest.MonkeyPat
     given = serving(secret_env={"HF_TOKEN": {"env": "TOKEN_OF_A_HUB"}})
     with pytest.raises(UsageError, match=r"qnext.serve.secret_env.HF_TOKEN can't stand on a line"):
         launch.secrets_of(given)
+
+
+@pytest.mark.parametrize(
+    ("group_topology", "taken"),
+    [("tensor-parallel", "rendezvous"), ("data-parallel", "data-parallel handshake"), ("single", None)],
+)
+def test_the_ports_of_a_group_are_those_of_its_topology(group_topology: str, taken: str | None) -> None:
+    given = settings(topology="prefill-decode", group_topology=group_topology, role="prefill")
+    meeting = {"rendezvous", "data-parallel handshake"}
+
+    assert meeting & launch.ports_on(cluster(given).nodes[0]).keys() == ({taken} if taken else set())
+
+
+def test_a_router_gets_the_key_and_none_of_its_servers_other_secrets() -> None:
+    secrets = {"HF_TOKEN": Secret.of("hf-of-the-test")}
+    own = settings(topology="replicas", api_key=Secret.of("sk-of-the-test"), secret_env=secrets)
+    made = launch.observed(cluster(own))
+
+    assert made.secrets_for("replica0") == {"HF_TOKEN": "hf-of-the-test", "VLLM_API_KEY": "sk-of-the-test"}
+    assert made.secrets_for("router") == {"VLLM_API_KEY": "sk-of-the-test"}
+    told = {p.name: secret_lines(p, own) for p in made.plan.processes}
+    assert (told["replica0"], told["router"]) == ("the lines HF_TOKEN=…, VLLM_API_KEY=…", "the line VLLM_API_KEY=…")

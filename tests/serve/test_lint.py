@@ -13,6 +13,7 @@ import pytest
 from provision import clock, yamlio
 from provision.errors import ConfigError, LayoutError
 from provision.inventory.model import Settings, Waiver
+from provision.secrets import Secret
 from provision.serve.build import build_plan
 from provision.serve.layout import layout_of
 from provision.serve.lint import alternatives, judge, lint
@@ -236,3 +237,9 @@ def test_a_large_cluster_is_judged_quickly() -> None:
     started = time.process_time()
     assert lint(each) == ()
     assert time.process_time() - started < 0.5
+
+
+def test_a_variable_that_is_secret_and_in_clear_is_refused() -> None:
+    given = settings(tensor_parallel_size=4, env={"HF_TOKEN": "x"}, secret_env={"HF_TOKEN": Secret.of("x")})
+    told = [v.reason for v in lint(pairs(given)) if v.severity == "fail"]
+    assert told == ["HF_TOKEN is in serve.env and in serve.secret_env, and the one in clear would count"]

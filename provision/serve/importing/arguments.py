@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from provision.serve.argv import HEAD_ONLY, computed
+from provision.serve.argv import HEAD_ONLY, SECRET, computed
 from provision.serve.importing.command import Option, ServeCommand, Value, argument
 from provision.serve.importing.recipe import Notes
-from provision.serve.importing.secret import TOKEN_OPTION, masked
-
-_SECRET = frozenset({"api-key", TOKEN_OPTION})
-"""Options whose values are never written down."""
+from provision.serve.importing.secret import masked
 
 _EXECUTORS = {"tensor-parallel": "mp", "pipeline-parallel": "mp", "ray": "ray"}
 
 
 @dataclass(slots=True)
 class Arguments:
-    """``order`` is for ``serve.argument_order``. ``token``: a hub's token was on the command line."""
+    """``order`` is for ``serve.argument_order``."""
 
     max_model_len: int | None = None
     gpu_memory_utilization: float | None = None
     expert_parallel: bool | None = None
     engine_args: dict[str, Value] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
-    token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Divider:
 
     def _repeated(self, option: Option, command: ServeCommand, made: Arguments) -> None:
         """An option that is given again later: vLLM takes the last. It stays where it can be written."""
-        if option.name in _SECRET:
+        if computed(option.name) in SECRET:
             return
         shown = masked(" ".join([f"--{option.spelled}", *option.values]))
         kept = len(option.values) == 1 and computed(option.name) is None
@@ -62,11 +58,9 @@ class Divider:
         self.notes.warn(f"{shown} is given again later, and vLLM takes the last{ending}", command.where)
 
     def _one(self, option: Option, command: ServeCommand, made: Arguments) -> None:
-        if option.name == "api-key":
+        if computed(option.name) in SECRET:
             return
-        if option.name == TOKEN_OPTION and option.values:
-            made.token = True
-        elif option.name in self.taken or self._follows(option):
+        if option.name in self.taken or self._follows(option):
             made.order.append(option.spelled)
         elif full := computed(option.name):
             self._computed(option, full, command, made)

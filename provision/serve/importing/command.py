@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from provision.errors import ConfigError, Position
-from provision.serve.argv import normal
+from provision.serve.argv import computed, normal
 from provision.yamlio import resolve
 
 _SHORT = {
@@ -60,8 +60,8 @@ class ServeCommand:
     where: Position
 
     def option(self, name: str) -> Option | None:
-        """The option by its normal name: the last, which is the one that counts."""
-        return next((each for each in reversed(self.options) if each.name == name), None)
+        """The option by its normal name, or an abbreviation that vLLM takes for it: the last, which counts."""
+        return next((each for each in reversed(self.options) if name in (each.name, _full(each.name))), None)
 
     def has(self, name: str) -> bool:
         return self.option(name) is not None
@@ -105,9 +105,17 @@ def _options(words: Sequence[str]) -> Iterator[Option]:
             yield from _split(name, values)
         level = re.fullmatch(r"-O(\d)", word)
         spelled, equals, value = ("-O", "=", level[1]) if level else word.partition("=")
-        name, values = _long(spelled), [value] if equals else []
+        name, values = _long(spelled), list[str]()
+        if equals:  # takes this value alone: a word behind it is the model
+            yield Option(name, (value,))
+            name = ""
     if name or values:
         yield from _split(name, values)
+
+
+def _full(name: str) -> str | None:
+    """The computed argument that a name abbreviates."""
+    return None if name.startswith("no-") else computed(name)
 
 
 def _long(spelled: str) -> str:

@@ -33,6 +33,9 @@ _QUIET = frozenset(
 _LETTERS = {"e": "env", "v": "volume", "p": "publish", "w": "workdir", "u": "user", "h": "hostname", "m": "memory",
             "l": "label", "c": "cpu-shares", "a": "attach"}  # fmt: skip
 _OPTIONAL_SOURCES = frozenset({"/usr/local/sbin/npu-smi", "/usr/local/Ascend/driver", "/usr/local/Ascend/driver/tools"})
+_SUBSTITUTED = re.compile(r"\$\(.*\)\Z|`.*`\Z", re.DOTALL)
+"""A word that a command makes: it may stand for several options, or for none."""
+
 _MODEL_CACHE = "/root/.cache"
 _MOST_DEVICES = 256
 """Of one ``--device``; braces can stand for billions."""
@@ -87,9 +90,12 @@ def parse_docker(
 
 def _divided(words: Sequence[str], where: Position, notes: Notes) -> tuple[_Options, list[str]]:
     options, at = _Options(), 0
-    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+    while at < len(words) and (_SUBSTITUTED.match(words[at]) or words[at].startswith("-")) and words[at] != "--":
         word = words[at]
         at += 1
+        if _SUBSTITUTED.match(word):
+            notes.warn(f"only a shell can tell {masked(word)}: left out", where)
+            continue
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             name = {"net": "network"}.get(name, name)

@@ -136,7 +136,7 @@ class _Composer:
 
     def _secrets(self) -> Settled:
         """The same on all nodes: what is secret on one of them is given to all."""
-        if any(node.server.command.text(TOKEN_OPTION) for node in self._nodes):
+        if any(node.server.command.has(TOKEN_OPTION) for node in self._nodes):
             self._notes.warn(f"--{TOKEN_OPTION} was left out: {TOKEN_VARIABLE} in the environment says the same")
         for name in self._secret:
             self._notes.warn(f"the value of {name} was left out: export it before up")
@@ -422,7 +422,7 @@ class _Composer:
 def _secret_variables(recipe: Recipe) -> tuple[str, ...]:
     """The variables of all servers that are secret, without the API key."""
     names = [name for server in recipe.servers for name in secret_names(server.env)]
-    names += [TOKEN_VARIABLE for server in recipe.servers if server.command.text(TOKEN_OPTION)]
+    names += [TOKEN_VARIABLE for server in recipe.servers if server.command.has(TOKEN_OPTION)]
     return tuple(name for name in dict.fromkeys(names) if name != _API_KEY)
 
 

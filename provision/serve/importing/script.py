@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from provision.errors import ConfigError, Position
 from provision.serve.importing.command import ServeCommand, parse_serve
 from provision.serve.importing.docker import Reader, parse_docker, unused
+from provision.serve.importing.inventory import RELEASE
 from provision.serve.importing.recipe import Container, Notes, Recipe, Server
 from provision.serve.importing.secret import masked
-from provision.serve.importing.words import Token, lex, references
+from provision.serve.importing.words import Token, lex, references, unclosed
 
 _SHELLS = frozenset({"bash", "sh", "/bin/bash", "/bin/sh", "/usr/bin/bash", "zsh", "dash"})
 _ENGINES = frozenset({"docker", "podman", "nerdctl"})
@@ -34,6 +35,7 @@ _TOLD_LINES = 20
 _CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _TYPESET = re.compile("[\u00a0\u2007\u202f\u3000\u201c\u201d\u2018\u2019]|(?<=\\s)[\u2013\u2014](?=[A-Za-z])")
 """Blanks, quotes and dashes as web pages and word processors set them: letters to a shell."""
+_PLACEHOLDER = re.compile(r"(?<=:)(?:\|vllm_ascend_version\||<vllm[-_]ascend[-_]version>)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class _Script:
 
     def servers(self) -> list[Server]:
         _look_over(self._source, self._notes)
-        self._run(lex(self._source.text), 0)
+        self._run(lex(_filled(self._source, self._notes)), 0)
         if self._left_out > _TOLD_LINES:
             self._notes.warn(f"{self._left_out - _TOLD_LINES} more lines of {self._source.name} are left out")
         return self._found
@@ -149,6 +151,8 @@ class _Script:
                 self._shell.exported.pop(name, None)
         elif words[0] in ("source", ".") and any("set_env.sh" in word for word in words):
             self._notes.note("set_env.sh is not read: the image's login shell sets its paths", where)
+        elif engine is not None and words[engine + 1 : engine + 2] == ["exec"] and words[-1] in _SHELLS:
+            return  # what stands below was typed inside
         elif words[0] not in _SILENT and words[0] not in _SHELLS:
             self._leave_out(words, where)
 
@@ -246,6 +250,18 @@ def _look_over(source: Source, notes: Notes) -> None:
             "wherever else it stands",
             _place(source, found.start()),
         )
+    if line := unclosed(source.text):
+        notes.warn("a quote that is opened here is never closed", Position(source.name, line, 1))
+
+
+def _filled(source: Source, notes: Notes) -> str:
+    """The text with the place-holder for a release that upstream's documents print in their image references."""
+    found = _PLACEHOLDER.search(source.text)
+    if not found:
+        return source.text
+    text = f"{found[0]} stands for a release in upstream's documents: {RELEASE} is assumed; --image gives another"
+    notes.warn(text, _place(source, found.start()))
+    return _PLACEHOLDER.sub(RELEASE, source.text)
 
 
 def _place(source: Source, at: int) -> Position:

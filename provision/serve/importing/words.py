@@ -15,7 +15,8 @@ _REFERENCE = re.compile(r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)
 _BLANK = re.compile(r"[ \t\f\v\r]+|\\[ \t]*(?:\n|\Z)|#[^\n]*")
 _CONTINUED = re.compile(r"\\[ \t]*(?:\n|\Z)")
 _OPERATOR = re.compile(r"&&|\|\||[0-9]?>>?|&>|<<-?|[;&|<()]")
-_PLAIN = re.compile(r"\$?[^ \t\n\f\v\r'\"\\;&|<>()$]*")
+_PLAIN = re.compile(r"\$?[^ \t\n\f\v\r'\"\\;&|<>()$`]*")
+_BACKTICKS = re.compile(r"`[^`]*`")
 _QUOTED = re.compile(r'\$?[^"\\$]*')
 _ENDS = frozenset(" \t\n\f\v\r;&|<>()")
 """What ends a word. Other blanks (a no-break space) are letters to a shell."""
@@ -72,13 +73,22 @@ def lex(text: str, *, first_line: int = 1) -> tuple[Token, ...]:
     return tuple(_Lexer(text.replace("\r\n", "\n"), first_line).tokens())
 
 
+def unclosed(text: str) -> int | None:
+    """The line, from 1, of a quote that is opened and never closed; None where there is none."""
+    lexer = _Lexer(text.replace("\r\n", "\n"), 1)
+    for _ in lexer.tokens():
+        pass
+    return lexer.unclosed
+
+
 class _Lexer:
-    """One pass over a text."""
+    """One pass over a text. ``unclosed``: the line of a quote that ends with the text."""
 
     def __init__(self, text: str, first_line: int) -> None:
         self._text = text
         self._at = 0
         self._line = first_line
+        self.unclosed: int | None = None
 
     def tokens(self) -> Iterator[Token]:
         while self._at < len(self._text):
@@ -121,19 +131,25 @@ class _Lexer:
                 yield Piece(self._advance(2)[1:], False)
             elif self._starts("$("):
                 yield Piece(self._substitution(), False)
+            elif taken := self._take(_BACKTICKS):
+                yield Piece(taken, False)
             elif char in _ENDS:
                 return
             else:
                 yield Piece(self._take(_PLAIN) or self._advance(1), True)
 
     def _single_quoted(self) -> str:
+        line = self._line
         self._advance(1)
         end = self._text.find("'", self._at)
+        if end < 0:
+            self.unclosed = line
         inside = self._advance((end if end >= 0 else len(self._text)) - self._at)
         self._advance(1)
         return inside
 
     def _double_quoted(self) -> Iterator[Piece]:
+        line = self._line
         self._advance(1)
         yield Piece("", False)
         while self._at < len(self._text) and not self._starts('"'):
@@ -145,7 +161,8 @@ class _Lexer:
                 yield Piece(self._substitution(), False)
             else:
                 yield Piece(self._take(_QUOTED) or self._advance(1), True)
-        self._advance(1)
+        if not self._advance(1):
+            self.unclosed = line
 
     def _substitution(self) -> str:
         """``$(…)`` as written, up to its closing parenthesis."""

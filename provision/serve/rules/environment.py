@@ -112,6 +112,9 @@ def unfilled(layout: Layout) -> Iterator[Violation]:
 
 def secrets(layout: Layout) -> Iterator[Violation]:
     """S20: a secret in serve.env would stand in the launch script and in docker inspect [docker inspect]."""
+    for name in sorted({name for s in layout.settings for name in s.serve.env.keys() & s.serve.secret_env.keys()}):
+        reason = f"{name} is in serve.env and in serve.secret_env, and the one in clear would count"
+        yield fail("S20", reason, "docker run: -e counts more than --env-file", f"take {name} out of serve.env")
     for name in _declared(layout):
         if name == "VLLM_API_KEY":
             yield fail("S20", "serve.env: VLLM_API_KEY would be readable in the script", "secrets", "use serve.api_key")
@@ -121,7 +124,7 @@ def secrets(layout: Layout) -> Iterator[Violation]:
                 "S20",
                 reason,
                 "launch scripts hold the environment in clear",
-                "leave it out if the server can do without",
+                f"move it to serve.secret_env, as {name}: {{env: {name}}}",
             )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from provision.registry import did_you_mean
 from provision.serve import compatibility
-from provision.serve.argv import COMPUTED, HEAD_ONLY, computed, normal, positive
+from provision.serve.argv import COMPUTED, HEAD_ONLY, SECRET, computed, normal, positive
 from provision.serve.known_arguments import known_arguments
 from provision.serve.layout import Layout
 from provision.serve.plan import Violation
@@ -134,13 +134,14 @@ def _of_profile(name: str, layout: Layout) -> bool:
 def _ordered_literal(name: str, value: str, as_given: bool) -> Iterator[Violation]:
     plain = _plain(name)
     if plain in COMPUTED:
-        rule = COMPUTED[plain]
-        make = warn if as_given else fail
+        rule, secret = COMPUTED[plain], plain in SECRET
+        make = warn if as_given and not secret else fail
+        shown = name if secret else f"{name}={value}"
         yield make(
             "S08",
-            f"argument_order: {name}={value} is written as it stands, whatever is computed: {rule.why}",
+            f"argument_order: {shown} is written as it stands, whatever is computed: {rule.why}",
             "ranks, ports and devices are computed without it",
-            f"write {name} alone; {rule.instead} says it",
+            f"{'remove it' if secret else f'write {name} alone'}; {rule.instead} says it",
         )
     elif plain not in known_arguments():
         yield _unknown("argument_order", plain)

@@ -26,7 +26,7 @@ STRETCHING = frozenset({"hf-overrides", "rope-scaling"})
 def legal_tensor_parallel(layout: Layout) -> Iterator[Violation]:
     """S04: the sizes that the profile calls legal [the profile names its source]."""
     profile = layout.profile
-    if profile and layout.profile_applies and layout.tp not in profile.tensor_parallel.legal:
+    if profile and layout.profile_fits and layout.tp not in profile.tensor_parallel.legal:
         legal = ", ".join(str(size) for size in profile.tensor_parallel.legal)
         yield fail(
             "S04",
@@ -191,7 +191,7 @@ def context(layout: Layout) -> Iterator[Violation]:
 
 def weights_of(layout: Layout) -> WeightBytes | None:
     """The sizes of the weights of this layout, where they are known and memory is a limit."""
-    return arithmetic.weight_bytes(layout.profile if layout.profile_applies else None, layout.shape)
+    return arithmetic.weight_bytes(layout.profile if layout.profile_fits else None, layout.shape)
 
 
 def sizes_of(layout: Layout) -> Sizes:
@@ -215,7 +215,7 @@ def utilization(layout: Layout, index: int) -> float:
 
 
 def _profile_speaks(layout: Layout) -> bool:
-    return layout.profile is not None and layout.profile_applies
+    return layout.profile_fits
 
 
 def _gb(count: float) -> str:

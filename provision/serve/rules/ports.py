@@ -16,6 +16,7 @@ from provision.serve.rules.base import Rule, Together, fail, warn
 from provision.serve.structured import connectors, whole
 from provision.serve.topologies.base import Seat, TopologySpec, topology
 
+LAST_PORT = 65535
 HCCL_PORTS = range(60000, 60032)
 """HCCL's root-info negotiation on the host's NIC [CANN manual, HCCL_IF_BASE_PORT]."""
 
@@ -137,6 +138,14 @@ def distinct(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
                 yield _clash(where, one, other)
 
 
+def in_range(layout: Layout, groups: Sequence[Layout]) -> Iterator[Violation]:
+    """S11: ports of servers and connectors are counted up from a first one, which can lead past the last [TCP]."""
+    for one in opened(layout, groups):
+        if one.ports.stop - 1 > LAST_PORT:
+            reason = f"{one.node}: {_said(one)} comes to {one.ports.stop - 1}, past the last port, {LAST_PORT}"
+            yield fail("S11", reason, "TCP has 65535 ports", f"lower {one.what}: ports count up from it")
+
+
 def _clash(where: str, one: Opened, other: Opened) -> Violation:
     if one.kv and other.kv:
         reason = f"{where}two KV connectors take {_text(one.ports)} and {_text(other.ports)}{_whose(one, other)}"
@@ -225,4 +234,4 @@ def _text(ports: range) -> str:
 
 
 RULES: tuple[Rule, ...] = ()
-TOGETHER: tuple[Together, ...] = (distinct, reserved)
+TOGETHER: tuple[Together, ...] = (distinct, in_range, reserved)

@@ -22,6 +22,14 @@ _TAGS = "vllm-ascend installation guide: tags are v<release>[-a3|-310p|-950dt][-
 def image_suffix(layout: Layout) -> Iterator[Violation]:
     """S10: an image built for other hardware fails when its first kernel is loaded [vllm-ascend installation guide]."""
     legal, image = layout.accelerator.image_suffixes, layout.image
+    if legal is not None and image.repository.endswith("vllm-openai"):
+        yield fail(
+            "S10",
+            f"image {image.reference} is vLLM's own, for other hardware than Ascend NPUs",
+            "vLLM: Using Docker; vllm-ascend installation guide",
+            f"install.image: quay.io/ascend/vllm-ascend:v<release>{'-' + legal[0] if legal[0] else ''}",
+        )
+        return
     if legal is None or not image.known or not image.tag:
         return
     if image.hardware.lower() not in legal:
@@ -110,7 +118,7 @@ def _release_note(layout: Layout, profile: Profile, release: Release) -> Iterato
 
 def profile_hardware(layout: Layout) -> Iterator[Violation]:
     """S09: a profile's settings are meant for certain hardware [the profile]."""
-    if layout.profile and not layout.profile_applies:
+    if layout.profile and not layout.profile_fits:
         yield warn(
             "S09",
             f"profile {layout.profile.name} is for {', '.join(layout.profile.hardware)}: on {layout.accelerator.name} "

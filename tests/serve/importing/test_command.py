@@ -22,6 +22,7 @@ HERE = Position("x.sh", 3, 1)
         ("M --a 1 --b", "M", [("a", ("1",)), ("b", ())]),
         ("--model M --a=1", "M", [("a", ("1",))]),
         ("--trust-remote-code M", "M", [("trust-remote-code", ())]),
+        ("--a=1 M --b", "M", [("a", ("1",)), ("b", ())]),
         ("M -tp 8 -O3", "M", [("tensor-parallel-size", ("8",)), ("compilation-config", ("3",))]),
         ("M --sizes 1 2 4 --n -1", "M", [("sizes", ("1", "2", "4")), ("n", ("-1",))]),
         ("M --additional_config {}", "M", [("additional_config", ("{}",))]),
@@ -37,6 +38,12 @@ def test_the_last_of_repeated_options_counts() -> None:
     command = parse_serve(["M", "--max-num-seqs", "1", "--max_num_seqs", "2"], HERE)
     assert command.number("max-num-seqs") == 2
     assert command.number("port") is None
+
+
+def test_an_abbreviation_counts_as_its_argument() -> None:
+    command = parse_serve(["M", "--tensor-parallel", "8", "--no-headless"], HERE)
+    assert command.number("tensor-parallel-size") == 8
+    assert not command.has("headless")
 
 
 def test_a_number_that_is_none() -> None:

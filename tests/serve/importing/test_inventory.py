@@ -140,6 +140,21 @@ def test_secrets_are_never_written(tmp_path: Path) -> None:
     assert any(each.startswith("the value of HF_TOKEN was left out") for each in warnings(notes))
 
 
+def test_secrets_are_told_by_name_by_value_and_by_option(tmp_path: Path) -> None:
+    notes = Notes()
+    head = "export OPENAI_KEY=hunter2 DB_PASS=hunter2 http_proxy=http://me:hunter2@10.0.0.9:3128 no_proxy=10.0.0.1\n"
+    written = composed(pasted(head + "vllm serve /data/m --hf-token hunter2 -tp 2\n", notes=notes), notes)
+    assert "hunter2" not in written + str(notes.found)
+    settings = loaded(written, tmp_path).settings
+    assert set(settings.serve.secret_env) == {"OPENAI_KEY", "DB_PASS", "http_proxy", "HF_TOKEN"}
+    assert settings.serve.env == {"no_proxy": "10.0.0.1"}
+
+
+def test_a_secret_of_one_node_is_given_to_all(tmp_path: Path) -> None:
+    settings = loaded(composed(pasted("export HF_TOKEN=x\n" + HEAD, WORKER), hosts=HOSTS), tmp_path).settings
+    assert set(settings.serve.secret_env) == {"HF_TOKEN"}
+
+
 def test_independent_servers_are_replicas(tmp_path: Path) -> None:
     one = "vllm serve /data/m --tensor-parallel-size 8 --port 8000\n"
     settings = loaded(composed(pasted(one, one), hosts=HOSTS), tmp_path).settings

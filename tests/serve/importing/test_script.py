@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from provision.errors import ConfigError
 from provision.serve.importing.docker import braces
+from provision.serve.importing.inventory import RELEASE
 from provision.serve.importing.recipe import Notes, groups_of
 
 from .recipes import HEAD, WORKER, pasted, refusal
@@ -143,3 +144,82 @@ def test_braces() -> None:
 def test_any_paste_is_read_or_refused(text: str) -> None:
     error = refusal(lambda: pasted("vllm serve /data/m " + text))
     assert error is None or error.where is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "docker login -u me -p hunter2 quay.io",
+        "curl -H 'Authorization: Bearer hunter2' http://10.0.0.1",
+        "git clone https://me:hunter2@example.com/x",
+        "mysql --password hunter2",
+        "docker run --label token=hunter2 img:1",
+    ],
+)
+def test_no_secret_of_any_kind_is_shown(line: str) -> None:
+    notes = Notes()
+    pasted(f"{line}\nvllm serve /data/m\n", notes=notes)
+    assert notes.found
+    assert "hunter2" not in str(notes.found)
+
+
+def test_a_long_text_that_is_no_command_is_told_in_short() -> None:
+    notes = Notes()
+    pasted("".join(f"say {n}\n" for n in range(3000)) + "vllm serve /data/m\n", notes=notes)
+    told = [note.text for note in notes.found]
+    assert len(told) == 21
+    assert told[-1] == "2980 more lines of node0.sh are left out"
+
+
+def test_braces_that_stand_for_millions_end() -> None:
+    notes = Notes()
+    (server,) = pasted("docker run --device /dev/davinci{0..999}{0..9999} img:1 vllm serve /m\n", notes=notes).servers
+    assert len(server.container.devices) <= 256
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"node0.sh:2:14: the control character #x0000 is not allowed"):
+        pasted("A=1\nvllm serve /m\0x\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("vllm serve /m\u00a0--port\u00a08000\n", "no-break space (U+00A0)"),
+        ("vllm serve /m --served-model-name \u201cm\u201d\n", "left double quotation mark (U+201C)"),
+        ("vllm serve /m \u2013port 8000\n", "en dash (U+2013)"),
+    ],
+)
+def test_characters_of_web_pages_are_told(text: str, told: str) -> None:
+    notes = Notes()
+    pasted(text, notes=notes)
+    assert told in notes.found[0].text
+
+
+def test_options_that_only_a_shell_can_tell_are_told_and_the_image_is_still_found() -> None:
+    notes = Notes()
+    text = "docker run $(for i in 0 1; do echo --device /dev/davinci$i; done) `cat o` -e A=1 img:1 vllm serve M"
+    (server,) = pasted(text, notes=notes).servers
+    assert (server.container.image, server.env, server.command.model) == ("img:1", {"A": "1"}, "M")
+    assert next(note.text.partition(" $(")[0] for note in notes.found if note.warning) == "only a shell can tell"
+
+
+def test_a_shell_in_a_container_is_where_the_next_lines_are_typed() -> None:
+    notes = Notes()
+    (server,) = pasted("docker run -d --name a img:1\ndocker exec -it a bash\nvllm serve M\n", notes=notes).servers
+    assert server.container.image == "img:1"
+    assert [note.text for note in notes.found if note.warning] == []
+
+
+def test_the_release_that_upstreams_documents_leave_open() -> None:
+    notes = Notes()
+    text = "export IMAGE=quay.io/ascend/vllm-ascend:|vllm_ascend_version|-a3\ndocker run $IMAGE vllm serve M\n"
+    (server,) = pasted(text, notes=notes).servers
+    assert server.container.image == f"quay.io/ascend/vllm-ascend:{RELEASE}-a3"
+    assert any("stands for a release" in note.text for note in notes.found)
+
+
+def test_an_open_quote_is_told() -> None:
+    notes = Notes()
+    pasted("vllm serve M\nvllm serve 'N\n", notes=notes)
+    assert any(str(note).endswith(":2:1: a quote that is opened here is never closed") for note in notes.found)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.serve.importing.words import expand, lex, references
+from provision.serve.importing.words import expand, lex, references, unclosed
 
 KNOWN = {"A": "1", "B": "b b"}
 
@@ -28,6 +28,7 @@ def words(text: str) -> list[str]:
         ("a#b", ["a#b"]),
         ("$A ${B} '$A' \"$A\" \\$A $C ${D:-d}", ["1", "b b", "$A", "1", "$A", "$C", "d"]),
         ("x=$(hostname -I | awk '{print $1}') y", ["x=$(hostname -I | awk '{print $1}')", "y"]),
+        ("x=`hostname -I` `a b`", ["x=`hostname -I`", "`a b`"]),
         ('"a\\"b" "c\\d"', ['a"b', "c\\d"]),
         ("'' \"\"", ["", ""]),
         ("'open", ["open"]),
@@ -70,3 +71,11 @@ def test_any_text_has_words(text: str) -> None:
 def test_references() -> None:
     assert references("$A/${B}:$1") == ("A", "B")
     assert expand("$A", {}.get) == "$A"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a 'b' \"c\"", None), ("a\n'b", 2), ('a\n\n"b\nc', 3), ("a \\' b", None), ('"it\'s"', None)],
+)
+def test_a_quote_that_is_never_closed(text: str, line: int | None) -> None:
+    assert unclosed(text) == line

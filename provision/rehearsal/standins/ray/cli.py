@@ -105,6 +105,8 @@ def _options(node: Node, given: dict[str, str]) -> Options:
 def _start(node: Node, given: dict[str, str]) -> int:
     """Start the runtime: in the foreground with ``--block``, else in the background of the container."""
     options = _options(node, given)
+    if not options.head:
+        options = _misled(node, options)
     if options.head and os.path.exists(session_file()) and dial(node.address, options.address) is not None:
         raise Refused(f"ConnectionError: Ray is trying to start at {options.address}, but is already running at "
                       f"{options.address}. Please specify a different port using the `--port` flag of `ray start` command.")  # fmt: skip
@@ -115,6 +117,13 @@ def _start(node: Node, given: dict[str, str]) -> int:
              "will be treated as graceful, thus NOT reported.")  # fmt: skip
         _run(node, options, line)
     return _in_background(node, options)
+
+
+def _misled(node: Node, options: Options) -> Options:
+    """The faults of a worker that is late, or looks for the head at another address."""
+    sleep(node.state.number("vllm/late_seconds"))
+    wrong, port = node.state.get("vllm/wrong_address"), options.address.rpartition(":")[2]
+    return options._replace(address=f"{wrong}:{port}") if wrong else options
 
 
 def _begin(node: Node, options: Options) -> Line:
