@@ -10,6 +10,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from provision import secrets
+
 settings.register_profile("quick", max_examples=30, deadline=None, database=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
@@ -19,3 +21,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long comes first, so that no worker is left with it at the end; the rest stays in random order."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has revealed is masked in that test alone: a secret "True" would be masked everywhere."""
+    monkeypatch.setattr(secrets, "_revealed", set())
+    monkeypatch.setattr(secrets, "_masked", ())

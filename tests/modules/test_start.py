@@ -149,7 +149,7 @@ def test_what_the_checks_of_running_servers_look_at_is_looked_at_again_after_a_s
     """Else X11 judges a new Ray cluster by the status of the one before it."""
     base = cluster().settings
     settings = base.model_copy(update={"serve": base.serve.model_copy(update={"topology": "ray"})})
-    unchanged = {"npu-smi-mapping", "mount-sources", *(fact.name for fact in launch.facts(settings))}
+    unchanged = {"davinci", "npu-smi-mapping", "mount-sources", *(fact.name for fact in launch.facts(settings))}
     looked_at = {fact.name for check in checks() if check.scope == "launched" for fact in check.facts(settings)}
 
     assert "ray-cluster" in looked_at

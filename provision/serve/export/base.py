@@ -114,12 +114,14 @@ def companions(process: Process, prefix: str) -> list[ExportFile]:
 
 
 def secret_lines(launch: Launch, settings: Mapping[str, Settings]) -> list[str]:
-    """Where the API key is to lie, for a README; empty where there is none."""
-    from provision.serve.render import secrets_path
+    """Where secrets are to lie, and which, for a README; empty where there are none."""
+    from provision.serve import render
 
-    found = [(p.node, secrets_path(p, settings[p.node])) for p in launch.plan.processes]
-    places = [f"  {node}: {path}" for node, path in found if path]
+    places = [
+        f"  {p.node}: {path}: {render.secret_lines(p, settings[p.node])}"
+        for p in launch.plan.processes
+        if (path := render.secrets_path(p, settings[p.node]))
+    ]
     if not places:
         return []
-    told = "The API key is in no file here. Write the line VLLM_API_KEY=… into these (mode 0600, owner root):"
-    return ["", told, "", *places]
+    return ["", "Secrets are in no file here. Write these (mode 0600, owner root):", "", *places]
