@@ -35,7 +35,20 @@ FOLDERS = {
 """Kind to folder below the package. The entry point group of a kind is ``qnext_provision.<kind>``."""
 
 _SINGULAR = {"topologies": "topology"}
-_NOT_LISTED = ("__init__", "base", "policy", "runner", "support", "undo", "inside", "serving", "life", "starting", "stopping", "readiness")
+_NOT_LISTED = (
+    "__init__",
+    "base",
+    "policy",
+    "runner",
+    "support",
+    "undo",
+    "inside",
+    "serving",
+    "life",
+    "starting",
+    "stopping",
+    "readiness",
+)
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -165,8 +165,8 @@ def _checks_by_word() -> dict[str, str]:
     from provision.serve.rules.base import CODES
 
     specs = registry.checks()
-    own = {word: spec.name for spec in specs for word in (spec.name, spec.code.lower())}
-    return own | {code.lower(): code for code in CODES if code.lower() not in own}
+    own = {word: spec.name for spec in specs for word in (spec.name, _word(spec.code))}
+    return own | {_word(code): code for code in CODES if _word(code) not in own}
 
 
 # ---- lists

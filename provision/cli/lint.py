@@ -77,16 +77,21 @@ def _show(path: Path, hosts: int, findings: Sequence[Finding], warnings: Sequenc
 def _lines(finding: Finding, width: int) -> Iterable[str]:
     from provision.serve.rules.base import CODES
 
-    yield f"{_level(finding.level)}  {click.style(finding.code, bold=True)}  {CODES.get(finding.code, finding.check)}"
-    yield from _wrapped("      ", finding.summary, width)
-    for name, text in (("waived", finding.waived), ("source", finding.source), ("remedy", finding.remedy)):
+    lead = f"{finding.level:4}  {finding.code}  "
+    first, *more = _wrapped(lead, finding.summary, width, indent=6)
+    yield f"{_level(finding.level)}  {click.style(finding.code, bold=True)}  {first[len(lead) :]}"
+    yield from more
+    rule = CODES.get(finding.code, finding.check)
+    told = (("waived", finding.waived), ("rule", rule), ("source", finding.source), ("remedy", finding.remedy))
+    for name, text in told:
         if text:
             yield from _wrapped(f"      {name}: ", text, width)
 
 
-def _wrapped(lead: str, text: str, width: int) -> list[str]:
-    """The text behind its lead, later lines aligned below the first. Words (paths, images) are never cut."""
-    behind = " " * len(lead)
+def _wrapped(lead: str, text: str, width: int, indent: int | None = None) -> list[str]:
+    """The text behind its lead, later lines aligned below the first, or indented. Words (paths, images) are never
+    cut."""
+    behind = " " * (len(lead) if indent is None else indent)
     return textwrap.wrap(
         text, width, initial_indent=lead, subsequent_indent=behind, break_long_words=False, break_on_hyphens=False
     )

@@ -33,7 +33,9 @@ _HEAD = 4096
     show_default=True,
     help="scripts: POSIX sh. compose: Docker Compose, a file a node. systemd: units. lws: Kubernetes' LeaderWorkerSet.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files and a README.txt; default: stdout.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the files and a README.txt; default: stdout."
+)
 @click.option("--force", is_flag=True, help="Overwrite files in the folder that render did not make.")
 @click.option("--npu-resource", metavar="NAME", help="What pods ask for. Default: huawei.com/Ascend910. With lws only.")
 @json_option

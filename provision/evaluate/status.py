@@ -149,6 +149,8 @@ def _placed(row: ProcessStatus, process: Process) -> ProcessStatus:
 
 
 def _of_node(node: Node, planned: Launch) -> list[ProcessStatus]:
+    if not node.get(Containers(node.settings.cluster)).reachable:
+        return _out_of_sight(node.name, planned)
     declared = [p for p in planned.plan.processes if p.node == node.name]
     there = {c.process: c for c in _containers(node)}
     health = _healths(node, [p for p in declared if p.name in there and there[p.name].running])

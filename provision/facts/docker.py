@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from provision.errors import RemoteError
 from provision.facts.base import Fact
 from provision.facts.reading import Json, complaints, integer, section, sections
 from provision.results import Result
@@ -165,6 +166,16 @@ class ContainersValue:
         """Our container for the process called ``name``."""
         return next((c for c in self.containers if c.process == name), None)
 
+    def answered(self, node: str) -> ContainersValue:
+        """Itself, for what may not take silence for absence. Raises ``RemoteError`` where docker did not answer."""
+        if self.reachable:
+            return self
+        raise RemoteError(
+            f"docker does not tell which containers there are: {'; '.join(self.problems) or 'no answer'}",
+            node=node,
+            hint="docker ps on the node shows whether it answers; where the node is busy loading, run it again later",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Containers(Fact[ContainersValue]):
@@ -180,9 +191,14 @@ class Containers(Fact[ContainersValue]):
 command -v docker >/dev/null || {{ echo '@@ missing'; exit 0; }}
 a=$(timeout 10 docker ps -a --no-trunc -q --filter {label} 2>&1) || {{ echo '@@ error'; printf '%s\\n' "$a"; exit 0; }}
 b=$(timeout 10 docker ps --no-trunc -q 2>&1) || {{ echo '@@ error'; printf '%s\\n' "$b"; exit 0; }}
-echo '@@ containers'
 ids=$(printf '%s\\n' "$a" "$b" | grep -x '[0-9a-f]\\{{12,64\\}}' | sort -u)
-[ -z "$(echo $ids)" ] || timeout 10 docker inspect --type container --format {quote(CONTAINER_FORMAT)} $ids |
+c=
+if [ -n "$(echo $ids)" ]; then
+  c=$(timeout 10 docker inspect --type container --format {quote(CONTAINER_FORMAT)} $ids 2>/dev/null)
+  case $? in 124 | 143) echo '@@ error'; echo 'docker inspect did not answer'; exit 0 ;; esac
+fi
+echo '@@ containers'
+printf '%s\\n' "$c" |
   sed -e 's/ @env .*"ASCEND_VISIBLE_DEVICES=\\([^"]*\\)".*$/ @visible \\1/' -e 's/ @env .*$//'
 :
 """

@@ -36,9 +36,12 @@ LINES = 400
 
 
 def check_alive(cluster: Cluster, plan: LaunchPlan, names: Collection[str] | None = None) -> None:
-    """Raise ``LaunchFailed`` where a process of the plan, of ``names`` where given, does not run."""
+    """Raise ``LaunchFailed`` where a process of the plan, of ``names`` where given, does not run. A docker that does
+    not answer in time, on a node that is busy loading, says nothing of its containers."""
     for node in cluster.nodes:
         value = node.get(Containers(node.settings.cluster))
+        if not value.reachable:
+            continue
         for process in _on(node, plan, names):
             container = value.process(process.name)
             if container is None or not container.running:

@@ -55,7 +55,7 @@ def start(cluster: Cluster, plan: LaunchPlan, waves: Sequence[Wave], names: Cont
 
 
 def _runs(node: Node, process: Process) -> bool:
-    container = node.get(Containers(node.settings.cluster)).process(process.name)
+    container = node.get(Containers(node.settings.cluster)).answered(node.name).process(process.name)
     return container is not None and container.running
 
 
@@ -105,8 +105,11 @@ def _late(node: Node, processes: Sequence[Process], wave: Wave, cluster: Cluster
     kind, _, purpose = wave.started.partition(":")
     facts: list[Fact[object]] = [own, Ports()] if kind == "port" else [own]
     node.observe(facts)
+    value = node.get(own)
+    if not value.reachable:
+        return list(processes)
     for process in processes:
-        container = node.get(own).process(process.name)
+        container = value.process(process.name)
         if container is None or not container.running:
             raise autopsy.ended(cluster, process, container)
     if kind != "port":

@@ -95,7 +95,7 @@ def _dead(cluster: Cluster, plan: LaunchPlan) -> dict[str, str]:
     """All that do not run or whose engine is dead, with those that cannot go on without them."""
     ended: dict[str, str] = {}
     for node in cluster.nodes:
-        value = node.get(Containers(node.settings.cluster))
+        value = node.get(Containers(node.settings.cluster)).answered(node.name)
         for process in plan.processes:
             if process.node == node.name and not ((found := value.process(process.name)) and found.running):
                 ended[process.name] = f"{process.name} on {node.name} {'has ended' if found else 'is missing'}"

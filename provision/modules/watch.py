@@ -79,16 +79,19 @@ class _Watch:
     def look(self) -> None:
         """Tell what has changed since the last look, then raise where something has failed."""
         containers = self._containers()
-        running = [p for p in self.plan.processes if (found := containers[p.name]) and found.running]
+        running = [p for p in self.plan.processes if (found := containers.get(p.name)) and found.running]
         said = readiness.look(self.cluster, [p for p in running if p.api_port is not None and p.kind != "pool"])
         for process in self.plan.processes:
-            self._tell(process, _state(containers[process.name], said.get(process.name)))
+            if process.name in containers:
+                self._tell(process, _state(containers[process.name], said.get(process.name)))
+            else:
+                self._tell(process, "not known: docker does not answer")
         self._fail(containers, said)
 
     def _containers(self) -> dict[str, Container | None]:
-        """The container of each process of the plan."""
+        """The container of each process of the plan, of the nodes whose docker answers: a busy one may not."""
         found = {n.name: n.get(Containers(n.settings.cluster)) for n in self.cluster.nodes}
-        return {p.name: found[p.node].process(p.name) for p in self.plan.processes}
+        return {p.name: found[p.node].process(p.name) for p in self.plan.processes if found[p.node].reachable}
 
     def _tell(self, process: Process, state: str) -> None:
         before = self.states.get(process.name, "")
@@ -101,6 +104,8 @@ class _Watch:
 
     def _fail(self, containers: Mapping[str, Container | None], said: Mapping[str, Readiness]) -> None:
         for process in self.plan.processes:
+            if process.name not in containers:
+                continue
             container = containers[process.name]
             if container is None or not container.running:
                 raise autopsy.ended(self.cluster, process, container)

@@ -19,7 +19,7 @@ def by_process(cluster: Cluster) -> dict[str, tuple[str, ...]]:
     planned = launch.observed(cluster)
     reasons: dict[str, tuple[str, ...]] = {}
     for node in cluster.nodes:
-        found = node.get(Containers(node.settings.cluster)).containers
+        found = node.get(Containers(node.settings.cluster)).answered(node.name).containers
         containers = [container for container in found if not container.process.startswith(TRIAL)]
         there = {c.process for c in containers}
         missing = [s.process for s in planned.scripts_of(node.name) if s.process not in there]

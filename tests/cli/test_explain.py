@@ -39,6 +39,13 @@ def test_a_code_of_the_layout(program: Program) -> None:
     assert "provision/serve/rules/ports.py" in text
 
 
+@pytest.mark.parametrize("code", ["T5", "t5"])
+def test_a_code_of_a_topology(code: str, program: Program) -> None:
+    answer = program("explain", code)
+    assert answer.exit == 0, answer.text
+    assert answer.stdout.startswith(f"{code.upper()}\nThe topology is one that upstream tests.\n\n- ")
+
+
 def test_as_json(program: Program) -> None:
     told = program("explain", "N24", "--json").json()
     assert (told["code"], told["name"], told["scope"]) == ("N24", "tuning", "node")

@@ -78,8 +78,8 @@ def test_lint(program: Program, inventory: Path) -> None:
     inventory.write_text(inventory.read_text().replace("tensor_parallel_size: 4", "tensor_parallel_size: 16"))
     bad = program("lint", "-i", inventory)
     assert bad.exit == 3
-    assert bad.stdout.startswith("fail  S03  the ranks of a node fit its devices\n")
-    assert "\nfail  S04  tensor and pipeline parallel fit the model\n" in bad.stdout
+    assert bad.stdout.startswith("fail  S03  tensor parallel 16 x data parallel 8 over 2 nodes need 64 devices")
+    assert "\n      rule: tensor and pipeline parallel fit the model\n" in bad.stdout
     assert "\n      source: vllm-ascend Qwen3-Next document, section 9.1; vllm-ascend issue 7729\n" in bad.stdout
     assert "\n      remedy: valid here: " in bad.stdout
     assert re.search(r": 2 hosts, \d failures?, 0 warnings: this can't work as it is\n$", bad.stdout), bad.stdout
@@ -94,7 +94,9 @@ def test_lint_warns_and_goes_on(program: Program, inventory: Path) -> None:
     answer = program("lint", "-i", inventory)
 
     assert answer.exit == 0, answer.text
-    assert answer.stdout.startswith("warn  S15  time-outs and sizes are in their ranges\n")
+    assert answer.stdout.startswith(
+        "warn  S15  HCCL_CONNECT_TIMEOUT=60: legal are 120 to 7200 s\n      rule: time-outs"
+    )
     assert answer.stdout.endswith("2 hosts, 1 warning, nothing that can't work\n")
 
 

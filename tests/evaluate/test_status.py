@@ -72,6 +72,13 @@ def test_nothing_there() -> None:
     assert not found.up
 
 
+def test_where_docker_does_not_answer_nothing_is_known() -> None:
+    made = running(cluster())
+    made.nodes[1].facts["containers"] = ContainersValue(problems=("docker did not answer",))
+    found = status(made, inventory(made))
+    assert {row.process: row.state for row in found.processes}["worker1"] == "unknown"
+
+
 def test_ended_foreign_and_differing() -> None:
     made = running(cluster(), head={"state": "exited", "exit_code": 137}, worker1={"digest": "0" * 16})
     value = made.nodes[1].facts["containers"]

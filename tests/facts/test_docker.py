@@ -137,6 +137,11 @@ def test_a_daemon_that_hangs(look: Any, tool: Any) -> None:
     assert look(Image("x:1")).problems == ("the docker daemon does not answer",)
 
 
+def test_an_inspection_that_hangs_is_no_empty_list(look: Any, tool: Any, daemon: Path) -> None:
+    tool("timeout", 'shift; [ "$2" = inspect ] && exit 124; exec "$@"\n')
+    assert not look(Containers("demo")).reachable
+
+
 def test_docker_info(look: Any, tool: Any, tmp_path: Path) -> None:
     info = {
         "ServerVersion": "24.0.7",

@@ -8,6 +8,7 @@ import pytest
 
 from provision.errors import LaunchFailed
 from provision.events import Note, PhaseReached, StartMeasured
+from provision.facts.docker import ContainersValue
 from provision.facts.logs import LogTailsValue
 from provision.http import Response
 from provision.modules import ready
@@ -63,6 +64,14 @@ def test_every_server_must_answer_then_the_router(slept: list[float]) -> None:
         drive(ready.run(ready.Args(part="front", timeout=5), made))
     router.answers = answers
     assert drive(ready.run(ready.Args(part="front"), made)).outcome.message == "http://10.0.0.1:8000 answers"
+
+
+def test_a_docker_that_does_not_answer_is_no_ended_process() -> None:
+    made = running(cluster())
+    made.nodes[0].server.answers = well()
+    made.nodes[1].facts["containers"] = ContainersValue(problems=("docker did not answer",))
+
+    assert drive(ready.run(ready.Args(), made)).outcome.message == "http://10.0.0.1:8000 answers"
 
 
 def test_without_a_router_there_is_nothing_to_wait_for() -> None:

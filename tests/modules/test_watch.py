@@ -6,6 +6,7 @@ import pytest
 
 from provision.errors import LaunchFailed
 from provision.events import ProcessChanged
+from provision.facts.docker import ContainersValue
 from provision.http import Response
 from provision.modules import watch
 from tests.modules.world import REFUSED, cluster, container, containers, dead, drive, replicas, running
@@ -51,6 +52,16 @@ def test_a_server_that_says_it_is_dead_has_failed(slept: list[float]) -> None:
 
     with pytest.raises(LaunchFailed, match="replica1 is not ready: /health: HTTP 503"):
         drive(watch.run(watch.Args(), made))
+
+
+def test_a_docker_that_does_not_answer_is_told_and_left_alone(slept: list[float]) -> None:
+    made = running(cluster())
+    made.nodes[0].server.answers = {"/health": [Response(200)]}
+    made.nodes[1].facts["containers"] = ContainersValue(problems=("docker did not answer",))
+
+    drive(watch.run(watch.Args(seconds=3), made))
+
+    assert ("worker1", "not known: docker does not answer") in told(made)
 
 
 def test_there_must_be_something_to_watch() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from provision.errors import RemoteError
 from provision.facts.docker import ContainersValue, ImageValue
 from provision.facts.launch_folder import StaleSecretsValue
 from provision.secrets import Secret
@@ -40,6 +41,13 @@ def test_missing_and_undeclared() -> None:
     made.nodes[1].facts["containers"] = containers(container("worker9"))
 
     assert differences(made) == ("worker1 on atlas-2 is missing", "worker9 on atlas-2: not declared on this node")
+
+
+def test_silence_of_docker_is_no_drift_but_an_error() -> None:
+    made = running(cluster())
+    made.nodes[1].facts["containers"] = ContainersValue(problems=("docker did not answer",))
+    with pytest.raises(RemoteError, match="docker did not answer"):
+        differences(made)
 
 
 def test_an_image_that_is_gone_from_the_node_is_no_drift() -> None:

@@ -151,8 +151,8 @@ class _Script:
                 self._shell.exported.pop(name, None)
         elif words[0] in ("source", ".") and any("set_env.sh" in word for word in words):
             self._notes.note("set_env.sh is not read: the image's login shell sets its paths", where)
-        elif engine is not None and words[engine + 1 : engine + 2] == ["exec"] and words[-1] in _SHELLS:
-            return  # what stands below was typed inside
+        elif engine is not None and (inside := _inside(words[engine + 1 :])) and depth < _DEEPEST:
+            self._command(inside, prefix, where, depth + 1)
         elif words[0] not in _SILENT and words[0] not in _SHELLS:
             self._leave_out(words, where)
 
@@ -193,6 +193,9 @@ class _Script:
         self._shell.begin()
         run = parse_docker(words, where, self._notes, exported=self._shell.exported, read=self._read_file)
         self._shell.container, self._shell.inside = run.container, run.env
+        if missing := references(run.container.image):
+            self._notes.warn(f"the image is not known: ${missing[0]} is set nowhere", where)
+            self._shell.container = replace(run.container, image="")
         if self._shell.exported:
             names = ", ".join(self._shell.exported)
             self._notes.note(f"{names}: set in the shell that runs docker, so not in the container", where)
@@ -296,6 +299,13 @@ def _serve_words(words: Sequence[str]) -> list[str] | None:
         if words[at] == "-m" and words[at + 1] == _API_SERVER:
             return list(words[at + 2 :])
     return None
+
+
+def _inside(words: Sequence[str]) -> list[str]:
+    """The shell that ``exec`` starts in a container, with its words; without a text to run, what stands below was typed
+    inside. Empty for anything else."""
+    shell = next((at for at, word in enumerate(words) if word in _SHELLS), len(words))
+    return list(words[shell:]) if words[:1] == ["exec"] else []
 
 
 def _inline(words: Sequence[str]) -> str | None:

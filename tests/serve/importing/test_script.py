@@ -223,3 +223,17 @@ def test_an_open_quote_is_told() -> None:
     notes = Notes()
     pasted("vllm serve M\nvllm serve 'N\n", notes=notes)
     assert any(str(note).endswith(":2:1: a quote that is opened here is never closed") for note in notes.found)
+
+
+def test_a_shell_in_a_container_that_is_given_its_text() -> None:
+    text = "docker run -d --name a -e A=1 img:1 sleep infinity\ndocker exec a bash -c 'vllm serve M -tp 2'\n"
+    (server,) = pasted(text).servers
+    assert (server.container.image, server.env) == ("img:1", {"A": "1"})
+    assert server.command.number("tensor-parallel-size") == 2
+
+
+def test_an_image_in_a_variable_that_nothing_sets() -> None:
+    notes = Notes()
+    (server,) = pasted("docker run $IMG vllm serve M\n", notes=notes).servers
+    assert server.container.image == ""
+    assert any("the image is not known: $IMG is set nowhere" in note.text for note in notes.found)
