@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -94,6 +94,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known: {', '.join(known)}" if known else ""
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """The known name that is near; where none is, those that begin like it, for names that people cut short."""
+    known = sorted(known)
+    beginnings: dict[str, list[str]] = {}
+    for each in known:
+        beginnings.setdefault(each[: len(name)], []).append(each)
+    alike = difflib.get_close_matches(name, beginnings, n=1, cutoff=0.75) if len(name) > 3 else []
+    return difflib.get_close_matches(name, known, n=1) or (beginnings[alike[0]] if alike else [])
+
+
+def or_list(names: Sequence[str]) -> str:
+    """``'a', 'b' or 'c'``."""
+    quoted = [repr(name) for name in names]
+    return " or ".join(filter(None, (", ".join(quoted[:-1]), *quoted[-1:])))
 
 
 @cache

@@ -19,8 +19,8 @@ from provision.checks.base import CheckArgs, CheckSpec, Finding, Level
 from provision.errors import ConfigError, Position
 from provision.inventory.model import Settings, Waiver
 
-LAYOUT_CODES = tuple(f"S{number:02d}" for number in range(1, 21))
-"""Codes of the layout's rules, which are findings of one check [domain 14.1]."""
+LAYOUT_CODES = (*(f"S{number:02d}" for number in range(1, 21)), *(f"T{number}" for number in range(4, 8)))
+"""Codes of the layout's rules, which are findings of one check [domain 14.1]; T4 to T7 are of its topology."""
 
 _CODE = re.compile(r"[a-z]\d+$")
 """Codes that look alike have nothing in common, so none is proposed for another."""

@@ -200,7 +200,7 @@ def _unreserved(kernel: SysctlValue, planned: dict[str, int], hccl: list[int]) -
     if not open_ports:
         return
     wanted = span(sorted({*open_ports, *kept})).replace(" ", "")
-    named = [f"{port} ({purpose})" for purpose, port in planned.items() if port in open_ports]
+    named = _named({purpose: port for purpose, port in planned.items() if port in open_ports})
     named += [f"{span(port for port in hccl if port in open_ports)} (HCCL)"] if set(hccl) & set(open_ports) else []
     yield Finding(
         f"port {', '.join(named)} may be taken by any outgoing connection: it lies in {RANGE}, and is not reserved",
@@ -210,3 +210,14 @@ def _unreserved(kernel: SysctlValue, planned: dict[str, int], hccl: list[int]) -
         level="warn",
         fix=undo.kernel_fix(RESERVED, wanted),
     )
+
+
+def _named(ports: dict[str, int]) -> list[str]:
+    """Ports with their purposes; those that are only numbered, as ``KV transfer 0``, as spans."""
+    by_kind: dict[str, list[str]] = {}
+    for purpose in ports:
+        by_kind.setdefault(re.sub(r" \d+$", "", purpose), []).append(purpose)
+    return [
+        f"{span(ports[purpose] for purpose in purposes)} ({kind if len(purposes) > 1 else purposes[0]})"
+        for kind, purposes in by_kind.items()
+    ]

@@ -77,7 +77,7 @@ class Explained:
 def command(words: tuple[str, ...], as_json: bool) -> None:
     """Explain one thing, all of a KIND (module, check, playbook, profile), or list everything.
 
-    A check is named by its code or its name; a code of the layout's rules (S01 to S20) has its own page. A model is
+    A check is named by its code or its name; a code of the layout's rules (S01 to S20, T4 to T7) has its own page. A model is
     named by the path of its config.json or its folder on this machine.
 
     \b
@@ -135,6 +135,8 @@ def _asked(words: Sequence[str]) -> tuple[str | None, str | None]:
 
 def _found(kind: str | None, name: str) -> tuple[str, str]:
     """Kind and right name of what a word names. Raises ``UsageError`` with a did-you-mean where that is nothing."""
+    from provision.registry import near_names, or_list
+
     known = {each: _names(each) for each in ([kind] if kind else ("check", "module", "playbook", "profile"))}
     for each, names in known.items():
         right = {_word(n): n for n in names}.get(_word(name))
@@ -145,8 +147,8 @@ def _found(kind: str | None, name: str) -> tuple[str, str]:
     words = {_word(n): n for names in known.values() for n in names}
     if "check" in known:
         words |= {word: word.upper() for word in _checks_by_word() if word not in words}
-    near = difflib.get_close_matches(_word(name), words, n=1)
-    hint = f"did you mean '{words[near[0]]}'?" if near else "`qnext-provision explain` lists all"
+    near = [words[word] for word in near_names(_word(name), words)]
+    hint = f"did you mean {or_list(near)}?" if near else "`qnext-provision explain` lists all"
     raise UsageError(f"no {kind or 'check, module, playbook or profile'} '{name}'", hint=hint)
 
 

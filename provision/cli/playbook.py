@@ -86,6 +86,8 @@ def _param(param: Param) -> click.Option:
     if param.type == "bool":
         return click.Option([f"{flag}/--no-{flag[2:]}", param.name], default=bool(param.default), help=param.help)
     kind = click.Choice([str(c) for c in param.choices]) if param.type == "choice" else kinds[param.type]
+    if param.min is not None:
+        kind = click.IntRange(min=int(param.min)) if param.type == "int" else click.FloatRange(min=param.min)
     return click.Option(
         [flag, param.name],
         type=kind,

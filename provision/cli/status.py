@@ -38,8 +38,8 @@ def command(
 ) -> int:
     """Show every declared process and every container of this cluster, as observed now.
 
-    Exit status 0 when all nodes could be looked at, whatever they run; 1 when the cluster is degraded: some of its
-    groups serve and others don't; 4 when a node could not be reached.
+    Exit status 0 when the cluster is up as declared, or when nothing of it is there: it is down; 1 when something of it
+    is there and it is not up as declared; 4 when a node could not be reached.
 
     \b
     Examples:
@@ -58,7 +58,12 @@ def command(
             print_json(_data(look, found))
         else:
             _print(look, found)
-        return look.exit_code or int(bool(found and found.degraded))
+        return look.exit_code or (exit_code(found) if found else 0)
+
+
+def exit_code(found: ClusterStatus) -> int:
+    """0 where the cluster is up or down; 1 where something of it is there, and it is not up as declared."""
+    return 0 if found.up or found.absent else 1
 
 
 def _observe(look: Look) -> ClusterStatus | None:
@@ -150,10 +155,8 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
 
 
 def _role(process: ProcessStatus) -> str:
-    """What it does beside serving; of a router also which one it is."""
-    if process.router:
-        return f"{process.kind} ({process.router})"
-    return process.role or (process.kind if process.kind != "server" else "") or "-"
+    """What it does beside serving; of a router which one it is, as its process is called router already."""
+    return process.router or process.role or (process.kind if process.kind != "server" else "") or "-"
 
 
 def _by_group(found: ClusterStatus) -> list[ProcessStatus]:
@@ -167,10 +170,24 @@ def _sentence(found: ClusterStatus) -> str:
     if found.problem:
         return f"not compared with the inventory: {found.problem}"
     running = sum(p.state == "running" for p in found.processes)
-    lost = ", ".join(_lost(found, name) for name in found.degraded)
-    state = "up" if found.up else f"degraded: without {lost}" if lost else "not up as declared"
     count = f"{running} of {len(found.processes)} processes run"
-    return f"{found.cluster}: {state}; {count}; {found.served_name} at {found.endpoint}"
+    return f"{found.cluster}: {_state(found)}; {count}; {_answers(found)} at {found.endpoint}"
+
+
+def _state(found: ClusterStatus) -> str:
+    if found.up:
+        return "up"
+    if found.absent:
+        return "down"
+    if found.outage:
+        return f"not up as declared: {found.outage}"
+    lost = ", ".join(_lost(found, name) for name in found.degraded)
+    return f"degraded: without {lost}" if lost else "not up as declared"
+
+
+def _answers(found: ClusterStatus) -> str:
+    """What a client finds at the endpoint."""
+    return "nothing is answered" if found.absent or found.outage else found.served_name
 
 
 def _lost(found: ClusterStatus, name: str) -> str:

@@ -99,7 +99,7 @@ def _log(node: str, process: str, text: str, container: Container | None) -> Pro
     if container is None:
         return ProcessLog(node, process, text)
     status = None if container.running else container.exit_code
-    return ProcessLog(node, process, text, status, container.rank or 0, container.oom_killed)
+    return ProcessLog(node, process, text, status, container.rank or 0, container.oom_killed, container.name)
 
 
 def _told(kind: type[E], how: str, process: Process, logs: Sequence[ProcessLog]) -> E:

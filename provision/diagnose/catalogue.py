@@ -56,7 +56,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """What an exit status says by itself. ``stopped``: somebody ended the process, it did not fail on its own."""
+    """What an exit status says by itself. ``stopped``: somebody ended the process, it did not fail on its own. NAME in
+    the ``remedy`` stands for the container's name."""
 
     status: int
     title: str

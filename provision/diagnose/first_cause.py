@@ -44,6 +44,7 @@ class ProcessLog:
     exit_code: int | None = None
     rank: int = 0
     oom_killed: bool = False
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,8 @@ def _explained(seen: _Seen) -> tuple[str, str, str, Confidence]:
         return _OOM_TITLE, _OOM_CAUSE, _OOM_REMEDY, "high"
     told = exit_status(status) if status is not None else None
     if told:
-        return told.title, told.cause, told.remedy, "low" if told.stopped else "medium"
+        remedy = told.remedy.replace("NAME", seen.log.container or "NAME")
+        return told.title, told.cause, remedy, "low" if told.stopped else "medium"
     return f"it ended with exit status {status}", "Its log holds no error.", _READ_LOG, "low"
 
 

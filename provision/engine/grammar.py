@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.modules.base import ModuleArgs, ModuleSpec
 
 FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "preview", "whole", "unreachable", "plays"})
-PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required", "of"})
+PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required", "of", "min"})
 PLAY_WORDS = frozenset(
     {
         "name",
@@ -65,7 +65,8 @@ DELAY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a playbook: an option of its subcommand. ``of`` is "check" where its values name checks."""
+    """A parameter of a playbook: an option of its subcommand. ``of`` is "check" where its values name checks; ``min``:
+    the least that a number may be."""
 
     name: str
     type: ParamType
@@ -75,6 +76,7 @@ class Param:
     required: bool
     where: Position
     of: str = ""
+    min: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,19 @@ def _param(name: str, node: Node, reading: Reading) -> Param:
         required=reading.flag(node, "required"),
         where=node.position,
         of=reading.choice(node, "of", ("", "check"), ""),
+        min=_least(name, kind, node, reading),
     )
     reading.errors += _wrong_default(param, node)
     return param
+
+
+def _least(name: str, kind: str, node: Node, reading: Reading) -> float | None:
+    least = node.data.get("min")
+    if least is None or (kind in ("int", "float") and isinstance(least, int | float) and not isinstance(least, bool)):
+        return least
+    hint = "min: 1, for a parameter of type int or float"
+    reading.errors.append(node.error(f"min of {name!r} is no number, or its type has none", ["min"], hint=hint))
+    return None
 
 
 def _wrong_default(param: Param, node: Node) -> Iterator[ConfigError]:
@@ -152,6 +162,8 @@ def value_of(param: Param, given: object) -> object:
     if param.choices and any(str(part) not in param.choices for part in parts):
         hint = did_you_mean(str(value), param.choices)
         raise UsageError(f"{param.name} is one of {', '.join(param.choices)}, not {value}", hint=hint)
+    if param.min is not None and isinstance(value, int | float) and not value >= param.min:
+        raise UsageError(f"{param.name} takes {param.min:g} or more, not {yamlio.describe(given)}", hint=param.help)
     return value
 
 

@@ -183,7 +183,8 @@ class _Batch:
     def _tell_cluster(
         self, task: Task, views: Sequence[NodeView], result: StepResult, changes: Mapping[str, int]
     ) -> None:
-        """A cluster's end in terms of its nodes: the ones to blame by name, the others by what was changed on them."""
+        """A cluster's end in terms of its nodes: the ones to blame by name, the others by what was changed on them. What
+        was done on some is not said of the others."""
         shown = _shown(task, result)
         blamed = _blamed(result) & {view.name for view in views}
         for view in views:
@@ -191,7 +192,9 @@ class _Batch:
             if view.name in blamed:
                 self.state.ended(self.play, task, view.name, _about(result, view.name, changed), shown)
             elif not result.failed:
-                own = replace(result, changed=changed, status=_own_status(result, changed))
+                bystander = bool(result.changed and not changed)
+                message = "" if bystander else result.message
+                own = replace(result, changed=changed, status=_own_status(result, changed), message=message)
                 self.state.ended(self.play, task, view.name, own)
             elif changed:
                 part = StepResult("changed", changed=changed, seconds=result.seconds)

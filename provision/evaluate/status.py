@@ -22,6 +22,9 @@ from provision.serve import drift, launch, router
 from provision.serve.launch import Launch
 from provision.serve.plan import Group, Process
 
+_BLAMED = 3
+"""Processes that a sentence names."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
@@ -56,6 +59,16 @@ class ProcessStatus:
         """Whether it runs, and answers where it has an API."""
         return self.state == "running" and self.health in ("-", "answers")
 
+    @property
+    def failed(self) -> str:
+        """What it is seen to do instead of serving; empty where it serves, or is out of sight."""
+        if self.serves or self.state == "unknown":
+            return ""
+        wrong = "is missing" if self.state == "missing" else f"is {self.state}"
+        if self.state == "running":
+            wrong = "is dead" if self.health == "dead" else "does not answer"
+        return f"{self.process} on {self.node} {wrong}"
+
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
@@ -85,15 +98,49 @@ class ClusterStatus:
     @property
     def up(self) -> bool:
         """Every process runs as declared, and every API answers."""
-        return bool(self.processes) and all(p.serves and not p.drift for p in self.processes)
+        return bool(self.processes) and not self.problem and all(p.serves and not p.drift for p in self.processes)
+
+    @property
+    def absent(self) -> bool:
+        """Nothing of the cluster is there: it is down. Where docker is silent that is not known."""
+        return all(p.state == "missing" for p in self.processes)
+
+    @property
+    def outage(self) -> str:
+        """Why no request can be answered; empty where one can be, as far as is seen, and where nothing is there.
+
+        A request takes one group of each role, and the router where there is one.
+        """
+        if self.absent:
+            return ""
+        routers = [p.failed for p in self.processes if p.kind == "router"]
+        return "; ".join(reason for reason in (*routers, *map(self._without, self._roles)) if reason)
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """Groups, or else routers and pools, that do not serve while a group does; empty where all do, or none."""
-        if not any(group.serviceable for group in self.groups):
+        """Groups, or else routers and pools, that do not serve while others of their role do; empty where all serve,
+        or where no request can be answered."""
+        if self.outage or not all(self._serving(role) for role in self._roles):
             return ()
         groups = [group.name for group in self.groups if not group.serviceable]
         return (*groups, *(p.process for p in self.processes if p.kind in ("router", "pool") and not p.serves))
+
+    @property
+    def _roles(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(group.role for group in self.groups))
+
+    def _serving(self, role: str) -> bool:
+        return any(group.serviceable for group in self.groups if group.role == role)
+
+    def _without(self, role: str) -> str:
+        """What is to blame where each group of this role has failed. One that is only out of sight may serve."""
+        groups = [group for group in self.groups if group.role == role]
+        failed = [[p.failed for p in self.processes if p.kind and p.process in g.missing and p.failed] for g in groups]
+        if not all(failed):
+            return ""
+        reasons = [reason for each in failed for reason in each]
+        more = f" and {len(reasons) - _BLAMED} more" if len(reasons) > _BLAMED else ""
+        return (f"no {role} group serves: " if role else "") + ", ".join(reasons[:_BLAMED]) + more
 
 
 def facts(settings: Settings) -> list[Fact[object]]:

@@ -50,20 +50,28 @@ def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
     reasons: Mapping[str, str] = {}
+    told: list[str] = []
     if not args.everything:
         plan = launch.observed(cluster).plan
         reasons = _named(plan, args.groups) | (_dead(cluster, plan) if args.groups else _differing(cluster, plan))
         if not reasons:
             return Outcome("every process runs as declared")
+        told = _of_stopped(cluster, plan, reasons)
     count = yield from stopping.stop(cluster, lambda c: args.everything or _goes(c, reasons), args.grace)
     if not count:
         return Outcome("no process of this cluster is there")
-    told = list(dict.fromkeys(reason for reason in reasons.values() if reason))
     return Outcome(f"{count} over all nodes stopped" + (f": {_some(told)}" if told else ""))
 
 
 def _goes(container: Container, reasons: Mapping[str, str]) -> bool:
     return container.process in reasons
+
+
+def _of_stopped(cluster: Cluster, plan: LaunchPlan, reasons: Mapping[str, str]) -> list[str]:
+    """Why those go that are there: their own reasons, and those of the processes that they cannot go on without."""
+    there = {c.process for node in cluster.nodes for c in stopping.containers(node) if _goes(c, reasons)}
+    together = {name for unit in plan.units if there & set(unit) for name in unit}
+    return list(dict.fromkeys(reason for name, reason in reasons.items() if reason and name in there | together))
 
 
 def _some(reasons: list[str]) -> str:

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from provision import yamlio
 from provision.errors import ConfigError
 from provision.inventory.model import Hardware, Scalar
-from provision.registry import did_you_mean
+from provision.registry import near_names, or_list
 from provision.serve.releases import Release
 from provision.serve.shape import ModelShape, tensor_parallel_obstacle
 
@@ -237,5 +237,6 @@ def _extended(document: yamlio.Node, above: tuple[str, ...] = ()) -> dict[str, o
 
 
 def _hint(name: str) -> str:
-    close = did_you_mean(name, profile_names())
+    near = near_names(name, profile_names())
+    close = f"did you mean {or_list(near)}?" if near else f"known: {', '.join(profile_names())}"
     return f"{close}; null (or no profile) serves any model with the general rules only"

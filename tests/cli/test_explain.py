@@ -43,7 +43,8 @@ def test_a_code_of_the_layout(program: Program) -> None:
 def test_a_code_of_a_topology(code: str, program: Program) -> None:
     answer = program("explain", code)
     assert answer.exit == 0, answer.text
-    assert answer.stdout.startswith(f"{code.upper()}\nThe topology is one that upstream tests.\n\n- ")
+    says = "External data parallel is one that upstream tests."
+    assert answer.stdout.startswith(f"{code.upper()}\n{says}\n\n- upstream runs external data parallel only")
 
 
 def test_as_json(program: Program) -> None:
@@ -107,6 +108,8 @@ def test_everything_is_listed(program: Program) -> None:
         (["what", "image"], "one of module, check, playbook or profile"),
         (["module", "image", "more"], "not 3 words"),
         (["module", "imag"], "did you mean 'image'?"),
+        (["profile", "qwen3-nxt"], "did you mean 'qwen3-next-80b-a3b-instruct', "),
+        (["deepseek-v3.2"], "did you mean 'deepseek-v3.2-w8a8'?"),
     ],
     ids=" ".join,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.table import Table
 
-from provision.cli.status import age, devices, show
+from provision.cli.status import _sentence, _table, age, devices, exit_code, show
+from provision.evaluate.status import ClusterStatus, GroupStatus, ProcessStatus
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,38 @@ def test_in_a_pipe_a_row_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
     row = "a-node-of-quite-some-length.example │ launched as 0123456789abcdef, declared fedcba9876543210"
     assert row in capsys.readouterr().out
+
+
+def found(*states: str) -> ClusterStatus:
+    """Ranks that work as one, in these states."""
+    rows = [ProcessStatus("a", f"rank{n}", state, kind="server") for n, state in enumerate(states)]
+    names, lost = tuple(p.process for p in rows), tuple(p.process for p in rows if not p.serves)
+    groups = (GroupStatus("", "", names, not lost, lost),)
+    return ClusterStatus("qnext", "http://a:8000", "qwen3", tuple(rows), groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("states", "exit_status", "sentence"),
+    [
+        (("running", "running"), 0, "qnext: up; 2 of 2 processes run; qwen3 at http://a:8000"),
+        (("missing", "missing"), 0, "qnext: down; 0 of 2 processes run; nothing is answered at http://a:8000"),
+        (
+            ("running", "exited"),
+            1,
+            "qnext: not up as declared: rank1 on a is exited; 1 of 2 processes run; "
+            "nothing is answered at http://a:8000",
+        ),
+        (("exited", "missing"), 1, None),
+        (("unknown", "unknown"), 1, None),
+    ],
+)
+def test_what_is_said_and_the_exit_status(states: tuple[str, ...], exit_status: int, sentence: str | None) -> None:
+    assert exit_code(found(*states)) == exit_status
+    if sentence:
+        assert _sentence(found(*states)) == sentence
+
+
+def test_what_was_not_compared_is_not_up() -> None:
+    there = (ProcessStatus("a", "head", "running"),)
+    assert exit_code(ClusterStatus("qnext", "", "", there, problem="no address")) == 1
+    assert exit_code(ClusterStatus("qnext", "", "", (), problem="no address")) == 0

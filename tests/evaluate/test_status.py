@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provision.evaluate.status import ClusterStatus, ProcessStatus, status
+from provision.evaluate.status import ClusterStatus, GroupStatus, ProcessStatus, status
 from provision.facts.docker import ContainersValue
 from provision.facts.router import RouterChoiceValue
 from provision.facts.system import ClockValue
@@ -70,6 +70,7 @@ def test_nothing_there() -> None:
         ("worker1", "missing", ("not started",)),
     ]
     assert not found.up
+    assert found.absent
 
 
 def test_where_docker_does_not_answer_nothing_is_known() -> None:
@@ -77,6 +78,7 @@ def test_where_docker_does_not_answer_nothing_is_known() -> None:
     made.nodes[1].facts["containers"] = ContainersValue(problems=("docker did not answer",))
     found = status(made, inventory(made))
     assert {row.process: row.state for row in found.processes}["worker1"] == "unknown"
+    assert not found.absent
 
 
 def test_ended_foreign_and_differing() -> None:
@@ -164,13 +166,54 @@ def test_a_lost_replica_degrades_the_cluster_and_no_more() -> None:
     assert [g.serviceable for g in found.groups] == [True, True, True, False]
 
 
-def test_a_lost_router_degrades_the_cluster() -> None:
-    assert seen(without(replicas(), 0, "router")).degraded == ("router",)
+def test_without_its_router_no_request_is_answered() -> None:
+    found = seen(without(replicas(), 0, "router"))
+    assert (found.up, found.degraded, found.outage) == (False, (), "router on atlas-1 is missing")
 
 
-def test_where_nothing_serves_nothing_is_degraded() -> None:
+def test_where_nothing_is_there_nothing_is_degraded() -> None:
     found = seen(cluster(settings(topology="replicas", data_parallel_size=1)))
-    assert (found.up, found.degraded) == (False, ())
+    assert (found.up, found.absent, found.degraded, found.outage) == (False, True, (), "")
+
+
+def sides(*states: str) -> ClusterStatus:
+    """Two prefill groups, two decode groups and their proxy, each of one process, in these states."""
+    names = ("prefill0", "prefill1", "decode0", "decode1")
+    servers = [
+        ProcessStatus("a", name, state, kind="server", group=name, role=name[:-1])
+        for name, state in zip(names, states, strict=True)
+    ]
+    groups = [
+        GroupStatus(p.group, p.role, (p.process,), p.serves, () if p.serves else (p.process,)) for p in servers
+    ]
+    router = ProcessStatus("a", "router", "running", "answers", kind="router")
+    return ClusterStatus("qnext", "", "", (router, *servers), groups=tuple(groups))
+
+
+@pytest.mark.parametrize(
+    ("states", "degraded", "outage"),
+    [
+        (("running",) * 4, (), ""),
+        (("exited", "running", "running", "missing"), ("prefill0", "decode1"), ""),
+        (
+            ("exited", "missing", "running", "running"),
+            (),
+            "no prefill group serves: prefill0 on a is exited, prefill1 on a is missing",
+        ),
+        (("unknown", "missing", "running", "running"), (), ""),
+    ],
+    ids=["up", "one of each side", "no prefill", "one of a side out of sight"],
+)
+def test_a_request_takes_a_group_of_each_role(states: tuple[str, ...], degraded: object, outage: str) -> None:
+    found = sides(*states)
+    assert (found.degraded, found.outage) == (degraded, outage)
+
+
+def test_of_many_that_are_to_blame_some_are_named() -> None:
+    rows = [ProcessStatus("a", f"rank{n}", "exited", kind="server") for n in range(5)]
+    names = tuple(row.process for row in rows)
+    found = ClusterStatus("qnext", "", "", tuple(rows), groups=(GroupStatus("", "", names, False, names),))
+    assert found.outage == "rank0 on a is exited, rank1 on a is exited, rank2 on a is exited and 2 more"
 
 
 def test_a_group_serves_only_as_a_whole() -> None:

@@ -36,7 +36,7 @@ from typing import IO
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "image-requirements.txt"
 MAKE_MODELS = HERE / "make_models.py"
-PLUGIN = HERE / "cpu_collectives.py"
+PLUGIN = HERE / "cpu_plugin.py"
 
 SITE = "usr/local/lib/python3.11/dist-packages"
 """Where the image's own Python looks first, so that no path file is needed."""
@@ -260,7 +260,7 @@ def call_it_vllm(site: Path) -> None:
 
 
 def add_plugin(site: Path) -> None:
-    """Install `cpu_collectives.py` as a plugin of vLLM's, which finds those by their entry points."""
+    """Install `cpu_plugin.py` as a plugin of vLLM's, which finds those by their entry points."""
     shutil.copy(PLUGIN, site / PLUGIN.name)
     metadata = site / f"{PLUGIN.stem}-1.dist-info"
     metadata.mkdir()
@@ -331,17 +331,18 @@ def write_layer(root: Path, top: str, recipe: Recipe, blobs: Path) -> Layer:
     command.append(f"./{top}" if top else ".")
     packed = blobs / f"packing-{hashlib.sha256(top.encode()).hexdigest()[:8]}"
     plain = hashlib.sha256()
-    with packed.open("wb") as file:
-        tar = subprocess.Popen(command, stdout=subprocess.PIPE)
-        gzip = subprocess.Popen(["gzip", "-1", "-n"], stdin=subprocess.PIPE, stdout=file)
+    with (
+        packed.open("wb") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE) as tar,
+        subprocess.Popen(["gzip", "-1", "-n"], stdin=subprocess.PIPE, stdout=file) as gzip,
+    ):
         assert tar.stdout is not None
         assert gzip.stdin is not None
         for chunk in chunks(tar.stdout):
             plain.update(chunk)
             gzip.stdin.write(chunk)
-        gzip.stdin.close()
-        if tar.wait() or gzip.wait():
-            raise AssetsError(f"packing the layer {top or '/'} failed")
+    if tar.returncode or gzip.returncode:
+        raise AssetsError(f"packing the layer {top or '/'} failed")
     digest = hashlib.sha256()
     with packed.open("rb") as file:
         for chunk in chunks(file):

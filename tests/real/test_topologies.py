@@ -171,7 +171,7 @@ def test_prefill_hands_its_cache_to_decode(ready: Cluster, program: Program, tmp
         serve={
             "topology": "prefill-decode",
             "kv_transfer": transfer,
-            "env": {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "eth0"},
+            "env": {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "eth0", "REAL_TIER_PATIENT_NIXL": "1"},
         },
         host_vars={node.name: {"qnext": {"serve": {"role": role}}} for node, role in roles},
     )

@@ -98,7 +98,8 @@ def test_a_worker_removed_by_hand_comes_back(cpu: Practice, program: Program) ->
     cpu.docker("node2", "rm", "-f", "qnext-rehearsal-worker1")
 
     status = program("status", "-i", cpu.inventory)
-    assert "missing" in status.stdout
+    assert status.exit == 1
+    assert "worker1 on node2 is missing" in status.stdout
     shared.comes_up(program, cpu.inventory)
 
     assert cpu.containers("node2") == ["qnext-rehearsal-worker1"]

@@ -59,9 +59,10 @@ def test_status_as_a_table(standing: Practice, program: Program) -> None:
 def test_status_shows_drift_against_the_inventory(standing: Practice, program: Program, tmp_path: Path) -> None:
     changed = Practice(standing.info, tmp_path).write_inventory(serve={"max_model_len": 4096})
 
-    status = program("status", "-i", changed, "--json").json()
+    answer = program("status", "-i", changed, "--json")
+    status = answer.json()
 
-    assert status["up"] is False
+    assert (answer.exit, status["up"]) == (1, False)
     assert all("declared" in p["drift"][0] for p in status["processes"])
 
 

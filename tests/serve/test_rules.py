@@ -25,7 +25,7 @@ UNEXPRESSED = {
 """Codes that no inventory of today can break, and why. The parts of others that none can say yet: S12, both sides in
 one inventory and their proxy; S17, max_model_len against the lengths of an evaluation; S09, the rules of 310P."""
 
-BY_TOPOLOGY = {"S02": "the topologies' own violations", "T7": "topology tensor-parallel"}
+BY_TOPOLOGY = {"S02": "the topologies' own violations"}
 """Codes whose rules are the topologies', which name their sources in the violations."""
 
 

@@ -88,6 +88,19 @@ def parse_docker(
     return DockerRun(container, env, (*([entrypoint] if entrypoint else []), *command))
 
 
+def parse_exec(
+    words: Sequence[str], where: Position, notes: Notes, *, exported: Mapping[str, str], read: Reader
+) -> DockerRun:
+    """What stands after ``docker exec``: the environment that its options add, and the command inside, empty where
+    there is none. The container is the one that was started before."""
+    options, rest = _divided(words, where, notes)
+    for name in dict.fromkeys(name for name, _ in options.given):
+        if name not in ("user", "detach-keys"):
+            _told(name, options, where, notes)
+    env = dict(_environment(options, where, notes, exported, read))
+    return DockerRun(Container(), env, tuple(rest[1:]))
+
+
 def _divided(words: Sequence[str], where: Position, notes: Notes) -> tuple[_Options, list[str]]:
     options, at = _Options(), 0
     while at < len(words) and (_SUBSTITUTED.match(words[at]) or words[at].startswith("-")) and words[at] != "--":

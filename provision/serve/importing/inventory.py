@@ -19,7 +19,7 @@ from provision.inventory.model import Hardware, Settings
 from provision.serve import kv
 from provision.serve.importing.arguments import Arguments, Divider
 from provision.serve.importing.command import json_mapping
-from provision.serve.importing.recipe import RPC_PORT, Group, Notes, Recipe, Server, groups_of
+from provision.serve.importing.recipe import RPC_PORT, Group, Notes, Recipe, Server, counted, groups_of
 from provision.serve.importing.secret import TOKEN_OPTION, TOKEN_VARIABLE, secret_names
 from provision.serve.importing.yaml_text import Block, Comment, Flow, document
 from provision.serve.layout import ROUTED, layout_of
@@ -486,7 +486,7 @@ def _addresses(recipe: Recipe, target: Target) -> tuple[str, ...]:
             raise UsageError(f"--hosts: {host!r} is neither a name nor an address", hint="--hosts 10.0.0.1,10.0.0.2")
     if target.hosts and len(target.hosts) != count:
         raise UsageError(
-            f"--hosts names {len(target.hosts)} hosts, but the recipe has {count} nodes",
+            f"--hosts names {counted(len(target.hosts), 'host')}, but the recipe has {counted(count, 'node')}",
             hint="name one host for each node, in the recipe's order",
         )
     if len(set(target.hosts)) < len(target.hosts):

@@ -341,3 +341,8 @@ def _named(groups: Sequence[Group]) -> Iterator[Group]:
             yield replace(group, name=f"{group.role}{peers.index(group)}")
         else:
             yield group
+
+
+def counted(count: int, what: str) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -11,10 +11,11 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from provision.errors import ConfigError, Position
 from provision.serve.importing.command import ServeCommand, parse_serve
-from provision.serve.importing.docker import Reader, parse_docker, unused
+from provision.serve.importing.docker import Reader, parse_docker, parse_exec, unused
 from provision.serve.importing.inventory import RELEASE
 from provision.serve.importing.recipe import Container, Notes, Recipe, Server
 from provision.serve.importing.secret import masked
@@ -135,11 +136,14 @@ class _Script:
         self._command(words, prefix, where, depth)
 
     def _command(self, words: list[str], prefix: Mapping[str, str], where: Position, depth: int) -> None:
+        words, prefix = _without_env(words, prefix)
         engine = next((at for at, word in enumerate(words[:4]) if word in _ENGINES), None)
         if words[0] in ("export", "declare", "typeset"):
             self._export([word for word in words[1:] if not word.startswith("-")])
         elif engine is not None and "run" in words[engine + 1 : engine + 3]:
             self._docker(words[words.index("run", engine) + 1 :], where, depth)
+        elif engine is not None and words[engine + 1 : engine + 2] == ["exec"] and depth < _DEEPEST:
+            self._exec(words, engine + 2, prefix, where, depth)
         elif (serve := _serve_words(words)) is not None:
             self._serve(serve, prefix, where)
             if _API_SERVER in words:
@@ -151,8 +155,6 @@ class _Script:
                 self._shell.exported.pop(name, None)
         elif words[0] in ("source", ".") and any("set_env.sh" in word for word in words):
             self._notes.note("set_env.sh is not read: the image's login shell sets its paths", where)
-        elif engine is not None and (inside := _inside(words[engine + 1 :])) and depth < _DEEPEST:
-            self._command(inside, prefix, where, depth + 1)
         elif words[0] not in _SILENT and words[0] not in _SHELLS:
             self._leave_out(words, where)
 
@@ -207,6 +209,23 @@ class _Script:
             command = ["vllm", "serve", *command]
         if command:
             self._command(command, {}, where, depth)
+
+    def _exec(self, words: list[str], at: int, prefix: Mapping[str, str], where: Position, depth: int) -> None:
+        """What runs in a container that is there, with what the options set for it alone; where that is a shell without
+        a text to run, what stands below was typed inside."""
+        shell = self._shell
+        outer = {**shell.exported, **prefix}
+        run = parse_exec(words[at:], where, self._notes, exported=outer, read=self._read_file)
+        inside = list(run.command)
+        if not inside or (inside[0] not in _SHELLS and _serve_words(inside) is None):
+            self._leave_out(words, where)
+            return
+        if lost := [name for name in prefix if name not in run.env]:
+            self._notes.note(f"{', '.join(lost)}: set in the shell that runs docker, so not in the container", where)
+        before, shell.inside = shell.inside, {**shell.inside, **run.env}
+        self._command(inside, {}, where, depth + 1)
+        if inside[0] not in _SHELLS or _inline(inside) is not None:
+            shell.inside = before
 
     def _serve(self, words: Sequence[str], prefix: Mapping[str, str], where: Position) -> None:
         shell = self._shell
@@ -301,11 +320,12 @@ def _serve_words(words: Sequence[str]) -> list[str] | None:
     return None
 
 
-def _inside(words: Sequence[str]) -> list[str]:
-    """The shell that ``exec`` starts in a container, with its words; without a text to run, what stands below was typed
-    inside. Empty for anything else."""
-    shell = next((at for at, word in enumerate(words) if word in _SHELLS), len(words))
-    return list(words[shell:]) if words[:1] == ["exec"] else []
+def _without_env(words: list[str], prefix: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+    """The command that ``env A=B`` runs, and the environment with what it sets."""
+    if words[0] != "env":
+        return words, prefix
+    set_here = dict(word.partition("=")[::2] for word in takewhile(_ASSIGNMENT.match, words[1:]))
+    return words[len(set_here) + 1 :] or words, {**prefix, **set_here}
 
 
 def _inline(words: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ import yaml
 from provision import yamlio
 from provision.errors import ConfigError, Position
 from provision.serve.importing.command import ServeCommand, parse_serve
-from provision.serve.importing.recipe import DECODE, PREFILL, Notes, Pool, Ranks, Recipe, Server
+from provision.serve.importing.recipe import DECODE, PREFILL, Notes, Pool, Ranks, Recipe, Server, counted
 from provision.serve.importing.words import expand, lex
 from provision.yamlio import Node, describe
 
@@ -345,9 +345,8 @@ class _Reader:
     def _addresses(self, count: int) -> tuple[str, ...]:
         given = self._addresses_as_given()
         if given and len(given) != count:
-            raise self._root.error(
-                f"cluster_hosts names {len(given)} hosts for {count} nodes", ["cluster_hosts"], hint="one each a node"
-            )
+            what = f"cluster_hosts names {counted(len(given), 'host')} for {counted(count, 'node')}"
+            raise self._root.error(what, ["cluster_hosts"], hint="one each a node")
         return given
 
     def _env(self, node: Node | None) -> dict[str, str]:

@@ -35,10 +35,10 @@ CODES: Mapping[str, str] = {
     "S18": "nothing deprecated is used",
     "S19": "A3 devices are taken in whole modules",
     "S20": "no secret in clear, no variable that nobody fills",
-    "T4": "the topology is one that upstream tests",
-    "T5": "the topology is one that upstream tests",
-    "T6": "the topology is one that upstream tests",
-    "T7": "the topology is one that upstream tests",
+    "T4": "hybrid load balancing is one that upstream tests, and has engines to balance",
+    "T5": "external data parallel is one that upstream tests",
+    "T6": "Ray is one that upstream tests, and that the platform has",
+    "T7": "an engine over several nodes is one that upstream tests",
 }
 """By code, what a layout must be. S01 to S20 are those of the domain's list of static checks."""
 

@@ -1,5 +1,5 @@
 """What is known of topologies beyond their arithmetic: what vLLM refuses, what upstream tests and what fails (S04, S09,
-S13, T4 to T6)."""
+S13, T4 to T7)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def dense_external(layout: Layout) -> Iterator[Violation]:
             "vLLM refuses external data parallel for a model without experts",
             'vLLM: "Non-MoE models do not support external data parallel mode"; vllm-ascend issue 11863',
             "set serve.topology: replicas (independent servers, which is what the ranks of such a model are anyway)",
+        )
+
+
+def hybrid_evidence(layout: Layout) -> Iterator[Violation]:
+    """T4: no nightly case of upstream runs hybrid load balancing [vllm-ascend nightly configurations]."""
+    if layout.topology == "hybrid-dp" and layout.accelerator.default_devices:
+        yield warn(
+            "T4",
+            "hybrid load balancing has little evidence on Ascend: no nightly case of upstream runs it",
+            "vllm-ascend nightly configurations",
+            "prefer topology data-parallel, or replicas where the model fits into a part of a node",
         )
 
 
@@ -108,6 +119,19 @@ def ray_on_cpu(layout: Layout) -> Iterator[Violation]:
         )
 
 
+def ray_evidence(layout: Layout) -> Iterator[Violation]:
+    """T6: upstream doesn't test Ray, and failures over nodes are reported [vllm-ascend issues 3529, 4123, 7159,
+    10910]."""
+    if layout.topology == "ray" and layout.accelerator.default_devices:
+        yield warn(
+            "T6",
+            "Ray has no nightly case of upstream, and failures are reported with expert, pipeline and data "
+            "parallel over nodes",
+            "vllm-ascend issues 3529, 4123, 7159, 10910",
+            "prefer topology data-parallel, or tensor-parallel where one engine needs several nodes",
+        )
+
+
 def ray_experts(layout: Layout) -> Iterator[Violation]:
     """S09: expert parallel over Ray fails on some releases and in some shapes [vllm-ascend issues 4123, 3529]."""
     if layout.topology != "ray" or not layout.expert_parallel or not layout.accelerator.default_devices:
@@ -134,14 +158,29 @@ def ray_stages(layout: Layout) -> Iterator[Violation]:
         )
 
 
+def layers_over_nodes(layout: Layout) -> Iterator[Violation]:
+    """T7: no nightly case of upstream cuts an engine over nodes with --nnodes [vllm-ascend nightly configurations]."""
+    cut = layout.topology in ("tensor-parallel", "pipeline-parallel") and layout.spans_nodes
+    if cut and layout.accelerator.default_devices:
+        yield warn(
+            "T7",
+            f"{layout.topology} over nodes is experimental on Ascend: no nightly case of upstream runs it",
+            "vllm-ascend nightly configurations",
+            "prefer topology data-parallel where the model fits into one node",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     dense_external,
+    hybrid_evidence,
     local_balance,
     external_evidence,
     stages_and_engines,
     xlite_with_stages,
     layer_partition,
     ray_on_cpu,
+    ray_evidence,
     ray_experts,
     ray_stages,
+    layers_over_nodes,
 )

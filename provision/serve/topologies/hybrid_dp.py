@@ -23,14 +23,6 @@ waves = data_parallel.waves
 def violations(layout: Layout) -> Iterator[Violation]:
     yield from data_parallel.violations(layout)
     yield from router.violations(layout)
-    if layout.accelerator.default_devices:
-        yield Violation(
-            code="T4",
-            severity="warn",
-            reason="hybrid load balancing has little evidence on Ascend: no nightly case of upstream runs it",
-            source="vllm-ascend nightly configurations",
-            remedy="prefer topology data-parallel, or replicas where the model fits into a part of a node",
-        )
     if layout.nodes == 1:
         yield Violation(
             code="S02",
@@ -53,7 +45,7 @@ def _seat(layout: Layout, seat: Seat) -> Seat:
     placed = data_parallel.ranks(layout, seat.rank)
     return replace(
         seat,
-        name=f"node{seat.index}",
+        name=f"server{seat.index}",
         headless=False,
         arguments={**placed, "data-parallel-hybrid-lb": True},
         ports={**seat.ports, "api": layout.port},

@@ -27,16 +27,7 @@ _NOSET = "RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES"
 
 
 def violations(layout: Layout) -> Iterator[Violation]:
-    yield from (found for found in tensor_parallel.violations(layout) if found.code != "T7")
-    if layout.accelerator.default_devices:
-        yield Violation(
-            code="T6",
-            severity="warn",
-            reason="Ray has no nightly case of upstream, and failures are reported with expert, pipeline and data "
-            "parallel over nodes",
-            source="vllm-ascend issues 3529, 4123, 7159, 10910",
-            remedy="prefer topology data-parallel, or tensor-parallel where one engine needs several nodes",
-        )
+    yield from tensor_parallel.violations(layout)
 
 
 def seats(layout: Layout) -> Sequence[Seat]:

@@ -31,14 +31,6 @@ def violations(layout: Layout) -> Iterator[Violation]:
         )
     if layout.tp * layout.pp % layout.nodes:
         yield uneven("tensor_parallel_size x pipeline_parallel_size =", layout.tp * layout.pp, layout.nodes)
-    if layout.spans_nodes and layout.accelerator.default_devices:
-        yield Violation(
-            code="T7",
-            severity="warn",
-            reason=f"{layout.topology} over nodes is experimental on Ascend: no nightly case of upstream runs it",
-            source="vllm-ascend nightly configurations",
-            remedy="prefer topology data-parallel where the model fits into one node",
-        )
 
 
 def seats(layout: Layout) -> Sequence[Seat]:

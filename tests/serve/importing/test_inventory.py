@@ -53,7 +53,7 @@ def test_hosts_by_name_need_an_address(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("hosts", "says"),
     [
-        (("a",), "--hosts names 1 hosts, but the recipe has 2 nodes"),
+        (("a",), "--hosts names 1 host, but the recipe has 2 nodes"),
         (("a", "a"), "--hosts names a host twice"),
         (("a", "b c"), "--hosts: 'b c' is neither a name nor an address"),
     ],

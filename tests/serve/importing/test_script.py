@@ -232,6 +232,37 @@ def test_a_shell_in_a_container_that_is_given_its_text() -> None:
     assert server.command.number("tensor-parallel-size") == 2
 
 
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "-e B=2 --env C=3 a vllm serve M",
+        "-itd -eB=2 --env=C=3 a bash -c 'vllm serve M'",
+        "-it -e B=2 -e C=3 a bash\nvllm serve M",
+        "-e B=2 a env C=3 vllm serve M",
+    ],
+)
+def test_what_an_exec_sets_is_the_servers(inside: str) -> None:
+    notes = Notes()
+    (server,) = pasted(f"docker run -d --name a -e A=1 img:1 sleep infinity\ndocker exec {inside}\n", notes=notes).servers
+    assert server.env == {"A": "1", "B": "2", "C": "3"}
+    assert [note.text for note in notes.found if note.warning] == []
+
+
+def test_what_an_exec_sets_is_not_the_next_ones() -> None:
+    text = "docker run -d --name a img:1 sleep infinity\ndocker exec -e B=2 a vllm serve M\ndocker exec a vllm serve N\n"
+    assert [server.env for server in pasted(text).servers] == [{"B": "2"}, {}]
+
+
+def test_what_an_exec_cannot_hand_on_is_told() -> None:
+    notes = Notes()
+    text = "docker run -d --name a img:1\nX=1 docker exec -e Y -w /w a vllm serve M\ndocker exec a npu-smi info\n"
+    (server,) = pasted(text, notes=notes).servers
+    said = "\n".join(note.text for note in notes.found)
+    assert server.env == {}
+    for piece in ("X: set in the shell that runs docker", "-e Y takes the value", "--workdir /w has no place", "npu-smi"):
+        assert piece in said
+
+
 def test_an_image_in_a_variable_that_nothing_sets() -> None:
     notes = Notes()
     (server,) = pasted("docker run $IMG vllm serve M\n", notes=notes).servers

@@ -159,7 +159,7 @@ WRONG = {
         INTERNAL.replace("SERVER_PORT: 8080", "SERVER_PORT: {a: 1}"),
         ":8:16: SERVER_PORT: a variable is a text",
     ),
-    "hosts": (INTERNAL + "cluster_hosts: [10.0.0.1]\n", ":45:16: cluster_hosts names 1 hosts for 2 nodes"),
+    "hosts": (INTERNAL + "cluster_hosts: [10.0.0.1]\n", ":45:16: cluster_hosts names 1 host for 2 nodes"),
     "too few NPUs": (
         EXTERNAL.replace("tp_size: 8", "tp_size: 16"),
         "2 ranks of 16 devices are 32, but npu_per_node is 16",

@@ -1,10 +1,12 @@
-"""Teach vLLM's CPU build the two collectives that data parallelism of a mixture of experts needs.
+"""What vLLM's CPU build lacks to serve in every topology on a small machine: a plugin of the real tier's image.
 
-Its `CpuCommunicator` lacks them, so such servers come up healthy and die at their first
-token. That is worth having as a negative case; so this plugin of the real tier's image acts
-only where `REAL_TIER_CPU_COLLECTIVES=1` is in a server's environment. With it the ranks of
-external data parallelism really step together. vLLM loads it in each of its processes, by
-the entry point that `assets.py` writes; it imports nothing of ours.
+vLLM loads it in each of its processes, by the entry point that `assets.py` writes; it imports nothing of ours, and acts
+only where a server's environment asks for it:
+
+* `REAL_TIER_CPU_COLLECTIVES=1`: the two collectives that data parallelism of a mixture of experts needs. Without them
+  such servers come up healthy and die at their first token, which is worth having as a negative case.
+* `REAL_TIER_PATIENT_NIXL=1`: NIXL's threads, which poll without a pause, give way to whoever has work. Without it two
+  servers on two cores leave no time for answers.
 """
 
 # mypy: ignore-errors
@@ -16,12 +18,29 @@ import os
 
 
 def register() -> None:
-    """Add the collectives, where the environment asks for them."""
+    """Add what the environment asks for."""
     if os.environ.get("REAL_TIER_CPU_COLLECTIVES") == "1":
         from vllm.distributed.device_communicators.cpu_communicator import CpuCommunicator
 
         CpuCommunicator.all_gatherv = all_gatherv
         CpuCommunicator.reduce_scatterv = reduce_scatterv
+    if os.environ.get("REAL_TIER_PATIENT_NIXL") == "1":
+        from vllm.distributed.nixl_utils import NixlWrapper
+
+        make_patient(NixlWrapper)
+
+
+def make_patient(agent):
+    """Let the threads that an agent starts have the lowest priority."""
+    start = agent.__init__
+
+    def patiently(self, *args, **kwargs):
+        before = set(os.listdir("/proc/self/task"))
+        start(self, *args, **kwargs)
+        for thread in set(os.listdir("/proc/self/task")) - before:
+            os.setpriority(os.PRIO_PROCESS, int(thread), 19)
+
+    agent.__init__ = patiently
 
 
 def all_gatherv(self, input_, dim=0, sizes=None):
