@@ -97,8 +97,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """The known name that is near; where none is, those that begin like it, for names that people cut short."""
+    """Known names that begin so, as people cut long ones short; else the one that is near, else those that begin
+    nearly so."""
     known = sorted(known)
+    if len(name) > 3 and (longer := [each for each in known if each.startswith(name)]):
+        return longer
     beginnings: dict[str, list[str]] = {}
     for each in known:
         beginnings.setdefault(each[: len(name)], []).append(each)

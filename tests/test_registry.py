@@ -112,3 +112,26 @@ def test_listing_imports_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("qwen3-next", ["qwen3-next-80b-instruct", "qwen3-next-80b-thinking"]),
+        ("qwen3-nxt", ["qwen3-next-80b-instruct", "qwen3-next-80b-thinking"]),
+        ("glm-5.3", ["glm-5.1"]),
+        ("nothing-like-it", []),
+        ("", []),
+    ],
+)
+def test_names_that_are_near(name: str, near: list[str]) -> None:
+    known = ("qwen3-next-80b-thinking", "glm-5.1", "qwen3-next-80b-instruct")
+    assert registry.near_names(name, known) == near
+
+
+def test_a_list_of_which_one_holds() -> None:
+    assert [registry.or_list(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "'a'",
+        "'a' or 'b'",
+        "'a', 'b' or 'c'",
+    ]

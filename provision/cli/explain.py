@@ -77,8 +77,8 @@ class Explained:
 def command(words: tuple[str, ...], as_json: bool) -> None:
     """Explain one thing, all of a KIND (module, check, playbook, profile), or list everything.
 
-    A check is named by its code or its name; a code of the layout's rules (S01 to S20, T4 to T7) has its own page. A model is
-    named by the path of its config.json or its folder on this machine.
+    A check is named by its code or its name; a code of the layout's rules (S01 to S20, T4 to T7) has its own page. A
+    model is named by the path of its config.json or its folder on this machine.
 
     \b
     Examples:

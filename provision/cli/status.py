@@ -128,8 +128,9 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     several = len(found.groups) > 1 or any(p.kind in ("router", "pool") for p in found.processes)
+    gap = 0 if several else 1  # beside the box's own: two more columns shall fit a terminal too
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
     for column in ("node", *(("group", "role") if several else ()), "process", *_COLUMNS):
         table.add_column(column, no_wrap=not foldable, overflow="fold")
     table.add_column("drift", overflow="fold")

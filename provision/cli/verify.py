@@ -36,7 +36,8 @@ def command(
     """Ask the running cluster: model id and length, a chat, streaming, determinism, sense, every engine, errors.
 
     Exit status 1 where a case fails; a case that only warns does not. Where a router stands before several servers it
-    is the router that is asked; with --direct each of its servers is, which tells whose answers are wrong.
+    is the router that is asked; with --direct each of its servers is, which tells whose answers are wrong; one that
+    does not answer is named, and the others are asked all the same.
 
     \b
     Examples:
@@ -57,17 +58,22 @@ def command(
         asked = _asked(look, cases.direct(plan) if direct else (plan.entry,), limit)
         if not direct:  # the case engines asks them all
             _asked(look, plan.servers, limit, every=True)
-        reach, results = reaching(look.session), {}
-        for process in asked:
-            if reach(process).get(process.health, timeout=10.0).status == 0:
-                raise _silent(plan, process, inventory_path)
-        for process in asked:
-            results[process.name] = cases.verify(reach, plan, server=process, token=planned.token, only=only)
+        reach = reaching(look.session)
+        silent = [process for process in asked if reach(process).get(process.health, timeout=10.0).status == 0]
+        if len(silent) == len(asked):
+            raise _silent(plan, silent, inventory_path)
+        answering = [process for process in asked if process not in silent]
+        results = {
+            process.name: cases.verify(reach, plan, server=process, token=planned.token, only=only)
+            for process in answering
+        }
     if as_json:
-        print_json(_data(plan, results, direct=direct))
+        print_json(_data(plan, results, silent, direct=direct))
     else:
-        for process in asked:
+        for process in answering:
             _print(process, results[process.name], named=direct)
+    if silent:
+        raise _silent(plan, silent, inventory_path)
     return 1 if any(cases.failed(found, strict=strict) for found in results.values()) else 0
 
 
@@ -82,17 +88,24 @@ def _asked(look: Look, processes: Sequence[Process], limit: str | None, *, every
     return found
 
 
-def _silent(plan: LaunchPlan, process: Process, inventory_path: Path) -> ProofFailed:
-    what = plan.endpoint if process.name == plan.head else f"{process.name} (port {process.api_port})"
-    return ProofFailed(f"{what} does not answer", node=process.node, hint=f"qnext-provision up -i {inventory_path}")
+def _silent(plan: LaunchPlan, processes: Sequence[Process], inventory_path: Path) -> ProofFailed:
+    hint = f"qnext-provision up -i {inventory_path}"
+    if len(processes) == 1:
+        (process,) = processes
+        what = plan.endpoint if process.name == plan.head else f"{process.name} (port {process.api_port})"
+        return ProofFailed(f"{what} does not answer", node=process.node, hint=hint)
+    names = ", ".join(f"{process.name} on {process.node} (port {process.api_port})" for process in processes)
+    return ProofFailed(f"{names} do not answer", hint=hint)
 
 
-def _data(plan: LaunchPlan, results: Mapping[str, Sequence[CaseResult]], *, direct: bool) -> object:
+def _data(
+    plan: LaunchPlan, results: Mapping[str, Sequence[CaseResult]], silent: Sequence[Process], *, direct: bool
+) -> object:
     from provision.facts.kinds import as_data
 
     told = {name: [as_data(result) for result in found] for name, found in results.items()}
     if direct:
-        return {"endpoint": plan.endpoint, "servers": told}
+        return {"endpoint": plan.endpoint, "servers": told, "silent": [process.name for process in silent]}
     return {"endpoint": plan.endpoint, "cases": told[plan.head]}
 
 

@@ -183,8 +183,8 @@ class _Batch:
     def _tell_cluster(
         self, task: Task, views: Sequence[NodeView], result: StepResult, changes: Mapping[str, int]
     ) -> None:
-        """A cluster's end in terms of its nodes: the ones to blame by name, the others by what was changed on them. What
-        was done on some is not said of the others."""
+        """A cluster's end in terms of its nodes: the ones to blame by name, the others by what was changed on them.
+        What was done on some is not said of the others."""
         shown = _shown(task, result)
         blamed = _blamed(result) & {view.name for view in views}
         for view in views:

@@ -100,7 +100,9 @@ def _left_out(args: Args, settings: Settings) -> Iterator[CheckOutcome]:
         yield CheckOutcome(spec.name, spec.code, "skipped", reason=_why_not(spec, args, settings), rule=spec.rule)
 
 
-_NOT_HERE = "name a check that isn't skipped too; codes S01 to S20 and T4 to T7 are rules of the layout, which `lint` judges"
+_NOT_HERE = (
+    "name a check that isn't skipped too; codes S01 to S20 and T4 to T7 are rules of the layout, which `lint` judges"
+)
 
 
 def _why_not(spec: CheckSpec, args: Args, settings: Settings) -> str:

@@ -32,7 +32,7 @@ from provision.facts.shm import SharedFile, SharedMemoryValue
 from provision.facts.system import ClockValue
 from provision.facts.timesync import TimeSyncValue
 from provision.facts.tuning import TuningValue
-from provision.inventory.model import Model, Serve
+from provision.inventory.model import KvTransfer, Model, Serve
 
 from .ills import our_server, state_disk, with_image
 from .proof.eval_client import DATA, VENV, client
@@ -165,6 +165,11 @@ CASES: dict[str, tuple[Any, Ill, list[str]]] = {
         settings("cpu", serve=Serve(topology="single", port=40000)),
         lambda n: kernel(n, ip_local_reserved_ports=""),
         ["warn N18 port 40000 (API) may be taken by any outgoing connection"] * 2,
+    ),
+    "numbered ports are told as spans": (
+        settings(serve=Serve(topology="prefill-decode", tensor_parallel_size=4, kv_transfer=KvTransfer(port=50000))),
+        lambda n: kernel(n, ip_local_reserved_ports="60000-60031"),
+        ["warn N18 port 50000-50003 (KV transfer) may be taken by any outgoing connection"] * 2,
     ),
     "HCCL's ports are elsewhere": (
         settings(serve=Serve(env={"HCCL_IF_BASE_PORT": 20000})),

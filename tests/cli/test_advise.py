@@ -126,7 +126,7 @@ def test_prefill_and_decode_come_with_their_hosts() -> None:
     [
         (["--model", "deepseek-v3"], "no profile is called 'deepseek-v3'"),
         (["--model", "qwen3-nxt"], "did you mean 'qwen3-next-80b-a3b-instruct', "),
-        (["--model", "deepseek-v3"], "did you mean 'deepseek-v3.1'?"),
+        (["--model", "deepseek-v3"], "did you mean 'deepseek-v3.1', 'deepseek-v3.1-w8a8' or 'deepseek-v3.2-w8a8'?"),
         (["--model", "/nowhere/config.json"], "/nowhere/config.json: No such file or directory"),
         (["--for", "speed"], "'speed' is not one of 'throughput', 'latency', 'context'"),
     ],

@@ -12,8 +12,8 @@ from tests.scenarios.program import Program
 PLAYBOOK = """\
 summary: All kinds of parameters
 params:
-  count: {type: int, default: 3}
-  share: {type: float, default: 0.5}
+  count: {type: int, default: 3, min: 1}
+  share: {type: float, default: 0.5, min: 0.1}
   quick: {type: bool, default: true}
   kind: {type: choice, choices: [a, b], default: a}
   names: {type: list, default: [x, y]}
@@ -41,6 +41,9 @@ def test_params_become_options(tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["--count", "many"], "--count"),
+        (["--count", "0"], "--count"),
+        (["--share", "-1"], "--share"),
+        (["--share", "nan"], "share takes 0.1 or more"),
         (["--kind", "c"], "--kind"),
         ([], "--must-have"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from rich.table import Table
 
@@ -69,3 +71,19 @@ def test_what_was_not_compared_is_not_up() -> None:
     there = (ProcessStatus("a", "head", "running"),)
     assert exit_code(ClusterStatus("qnext", "", "", there, problem="no address")) == 1
     assert exit_code(ClusterStatus("qnext", "", "", (), problem="no address")) == 0
+
+
+def test_prefill_and_decode_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def row(name: str, role: str, **more: Any) -> ProcessStatus:
+        placed = {"group": role, "role": role, "rank": 0, "api": 8100, "devices": tuple(range(16)), "age": 7200.0}
+        image_id = "sha256:0123456789abcdef"
+        return ProcessStatus("node1", name, "running", "answers", image_id=image_id, **{**placed, **more})
+
+    servers = [row("prefill-head", "prefill", kind="server"), row("decode-worker1", "decode", kind="server")]
+    router = row("router", "", kind="router", router="vllm-ascend", rank=None, devices=())
+
+    show(_table(ClusterStatus("qnext", "", "", (*servers, router))))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[2].split()[:4] == ["node1", "-", "vllm-ascend", "router"]

@@ -75,6 +75,15 @@ def test_a_process_that_the_kernel_ended() -> None:
     assert "exit status 137, killed for lack of memory" in error.message
 
 
+def test_a_remedy_names_the_container() -> None:
+    made = running(cluster(), head={"state": "exited", "exit_code": 137})
+    texts(made, head="INFO loading")
+
+    error = autopsy.ended(made, process(made, "head"), made.nodes[0].facts["containers"].process("head"))
+
+    assert "`docker inspect -f {{.State.OOMKilled}} qnext-qnext-head`" in error.hint
+
+
 class Lost(Node):
     def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
         raise ConnectionLost("the connection broke", node=self.name)

@@ -231,11 +231,13 @@ def refuse(args: Refuse, node: Any) -> Any:
 class Together(ModuleArgs):
     script: str
     fail: str = ""
+    on: tuple[str, ...] = ()
 
 
 def together(args: Together, cluster: Any) -> Any:
-    """One script on all nodes, or an error naming one."""
-    results = yield On({node.name: Run(label="together", script=args.script) for node in cluster.nodes})
+    """One script on all nodes, or on some of them, or an error naming one."""
+    chosen = [node.name for node in cluster.nodes if not args.on or node.name in args.on]
+    results = yield On({name: Run(label="together", script=args.script) for name in chosen})
     if args.fail:
         raise ProvisionError("the cluster cannot", node=args.fail if args.fail != "all" else "")
     return Outcome(f"{len(results)} nodes", data={"ok": all(result.ok for result in results.values())})

@@ -21,7 +21,7 @@ confirm: true
 unreachable: continue
 params:
   node: {required: true, help: which node}
-  grace: {type: int, default: 60}
+  grace: {type: int, default: 60, min: 0}
   share: {type: float}
   force: {type: bool, default: false}
   how: {type: choice, choices: [soft, hard], default: soft}
@@ -86,6 +86,7 @@ def test_values(path: Path, name: str, given: object, value: object) -> None:
         ({"node": "a", "grace": "soon"}, "grace takes a whole number"),
         ({"node": "a", "grace": 1.5}, "grace takes a whole number"),
         ({"node": "a", "grace": True}, "grace takes a whole number"),
+        ({"node": "a", "grace": -1}, "grace takes 0 or more, not the number -1"),
         ({"node": "a", "share": "much"}, "share takes a number"),
         ({"node": "a", "force": "perhaps"}, "force takes true or false"),
         ({"node": "a", "how": "softly"}, "how is one of soft, hard, not softly"),

@@ -250,6 +250,13 @@ plays:
     assert "'together' on b: the cluster cannot" in report.summary
 
 
+def test_what_a_cluster_did_on_some_nodes_is_not_said_of_the_others(bench: Make) -> None:
+    b = bench()
+    b.tasks("- together: {script: set x 1, on: [b]}")
+    ended = {event.node: (event.status, event.message) for event in b.seen.of(TaskEnded) if event.task == "together"}
+    assert ended == {"a": ("ok", ""), "b": ("changed", "1 nodes"), "c": ("ok", "")}
+
+
 def test_a_cluster_failure_that_names_no_node(bench: Make) -> None:
     b = bench()
     report = b.tasks("- together: {script: set x 1, fail: all}")

@@ -183,9 +183,7 @@ def sides(*states: str) -> ClusterStatus:
         ProcessStatus("a", name, state, kind="server", group=name, role=name[:-1])
         for name, state in zip(names, states, strict=True)
     ]
-    groups = [
-        GroupStatus(p.group, p.role, (p.process,), p.serves, () if p.serves else (p.process,)) for p in servers
-    ]
+    groups = [GroupStatus(p.group, p.role, (p.process,), p.serves, () if p.serves else (p.process,)) for p in servers]
     router = ProcessStatus("a", "router", "running", "answers", kind="router")
     return ClusterStatus("qnext", "", "", (router, *servers), groups=tuple(groups))
 

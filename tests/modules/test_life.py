@@ -67,7 +67,7 @@ def test_the_whole_group_starts_anew_in_order(slept: list[float]) -> None:
 
     driven = performed(made, failing(1, ended))
 
-    assert [next(iter(step.values())) for step in driven.labels[:3]] == [  # type: ignore[union-attr]
+    assert [next(iter(step.values())) for step in driven.labels[:3]] == [
         "stop qnext-qnext-head",
         "stop qnext-qnext-worker1",
         "start head",

@@ -17,7 +17,7 @@ def differing(**more: object) -> stop.Args:
 
 
 def healthy(made: object) -> object:
-    made.nodes[0].server.answers = {"/health": [Response(200)], "/v1/models": [Response(200, b"{}")]}  # type: ignore[attr-defined]
+    made.nodes[0].server.answers = {"/health": [Response(200)], "/v1/models": [Response(200, b"{}")]}
     return made
 
 
@@ -42,7 +42,7 @@ def test_all_the_head_first() -> None:
 
 
 def test_nothing_that_runs_as_declared() -> None:
-    driven = drive(stop.run(differing(), healthy(running(cluster()))))  # type: ignore[arg-type]
+    driven = drive(stop.run(differing(), healthy(running(cluster()))))
 
     assert driven.actions == []
     assert driven.outcome.message == "every process runs as declared"
@@ -82,6 +82,17 @@ def test_only_the_replica_that_differs_stops() -> None:
 
     assert driven.labels == [{"atlas-2": "stop qnext-qnext-replica1"}]
     assert driven.outcome.message == "1 over all nodes stopped: replica1 on atlas-2: exited with exit status 137"
+
+
+def test_reasons_are_those_of_what_was_stopped() -> None:
+    made = running(replicas(), replica1={"digest": "0" * 16})
+    there = made.nodes[0].facts["containers"].containers
+    made.nodes[0].facts["containers"] = containers(*(c for c in there if c.process != "replica0"))
+
+    told = drive(stop.run(differing(), made)).outcome.message
+
+    assert told.startswith("1 over all nodes stopped: replica1 on atlas-2: launched as 0000000000000000, declared ")
+    assert "replica0" not in told
 
 
 def test_a_dead_replica_stops_alone() -> None:
@@ -135,7 +146,7 @@ def test_a_group_by_name_and_those_that_are_dead() -> None:
 def test_a_process_of_the_only_group_names_all_of_it() -> None:
     made = healthy(running(cluster()))
 
-    assert drive(stop.run(differing(groups=["worker1"]), made)).labels == HEAD_FIRST  # type: ignore[arg-type]
+    assert drive(stop.run(differing(groups=["worker1"]), made)).labels == HEAD_FIRST
 
 
 @pytest.mark.parametrize(

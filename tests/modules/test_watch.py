@@ -13,7 +13,7 @@ from tests.modules.world import REFUSED, cluster, container, containers, dead, d
 
 
 def told(made: object) -> list[tuple[str, str]]:
-    return [(e.process, e.state) for e in made.told if isinstance(e, ProcessChanged)]  # type: ignore[attr-defined]
+    return [(e.process, e.state) for e in made.told if isinstance(e, ProcessChanged)]
 
 
 def test_all_well_until_the_time_is_over(slept: list[float]) -> None:

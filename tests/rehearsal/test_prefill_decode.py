@@ -124,7 +124,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("role", "tp", "given", "words"), REFUSED)
 def test_what_cannot_be_transferred(machine: Machine, role: str, tp: int, given: dict[str, object], words: str) -> None:
-    machine.serve("--tensor-parallel-size", str(tp), "--kv-transfer-config", config(role, **given))  # type: ignore[arg-type]
+    machine.serve("--tensor-parallel-size", str(tp), "--kv-transfer-config", config(role, **given))
     code, log = machine.ended()
     assert (code, words in log) == (1, True), log
 

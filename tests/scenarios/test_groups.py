@@ -201,6 +201,10 @@ def test_a_dead_replica_is_started_again_alone(cpu: Practice, program: Program) 
     before = ids(cpu)
     cpu.docker("node2", "kill", "qnext-rehearsal-replica1")
     eventually(lambda: not cpu.docker("node2", "ps", "-q"), "the replica has ended")
+    asked = program("verify", "-i", inventory, "--direct", "--only", "seed-chat")
+    assert asked.exit == 1, asked.text
+    assert asked.stdout.startswith("replica0 on node1:\nok    seed-chat ")
+    assert "replica1 (port 8100) does not answer" in asked.stderr
 
     shared.comes_up(program, inventory)
     after = ids(cpu)

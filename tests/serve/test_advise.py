@@ -42,8 +42,7 @@ def test_advice_for_a_known_cluster(case: dict[str, Any]) -> None:
     given = layout(case)
     advice = advise(given, "throughput")
     by_status = {
-        status: {short(row): row for row in advice.of(status)}  # type: ignore[arg-type]
-        for status in ("valid", "unadvised", "rejected")
+        status: {short(row): row for row in advice.of(status)} for status in ("valid", "unadvised", "rejected")
     }
     for name in case.get("valid", ()):
         assert name in by_status["valid"], (name, list(by_status["valid"]))

@@ -167,7 +167,9 @@ def _scalar(text: str) -> str | int | float:
         value = resolve(text)
     except ValueError:
         return text
-    return value if type(value) in (int, float) and str(value) == text else text  # type: ignore[return-value]
+    if isinstance(value, bool) or not isinstance(value, int | float) or str(value) != text:
+        return text
+    return value
 
 
 def json_mapping(text: str) -> dict[str, object] | None:

@@ -630,7 +630,10 @@ def _nested(settled: Settled) -> dict[str | Comment, object]:
     for path in sorted(settled, key=rank):
         below = made
         for step in path[:-1]:
-            below = below.setdefault(step, {})  # type: ignore[assignment]
+            inner = below.get(step)
+            if not isinstance(inner, dict):
+                inner = below[step] = {}
+            below = inner
         value = settled[path]
         below[path[-1]] = Flow(value) if isinstance(value, list | dict) else value
     return made

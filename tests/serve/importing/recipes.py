@@ -140,7 +140,7 @@ def pasted(*texts: str, notes: Notes | None = None, files: dict[str, str] | None
 
 
 def composed(recipe: Recipe, notes: Notes | None = None, **target: object) -> str:
-    return inventory_of(recipe, Target("recipe.yaml", **target), notes or Notes())  # type: ignore[arg-type]
+    return inventory_of(recipe, Target("recipe.yaml", **target), notes or Notes())
 
 
 def loaded(text: str, folder: Path) -> Inventory:

@@ -243,13 +243,17 @@ def test_a_shell_in_a_container_that_is_given_its_text() -> None:
 )
 def test_what_an_exec_sets_is_the_servers(inside: str) -> None:
     notes = Notes()
-    (server,) = pasted(f"docker run -d --name a -e A=1 img:1 sleep infinity\ndocker exec {inside}\n", notes=notes).servers
+    (server,) = pasted(
+        f"docker run -d --name a -e A=1 img:1 sleep infinity\ndocker exec {inside}\n", notes=notes
+    ).servers
     assert server.env == {"A": "1", "B": "2", "C": "3"}
     assert [note.text for note in notes.found if note.warning] == []
 
 
 def test_what_an_exec_sets_is_not_the_next_ones() -> None:
-    text = "docker run -d --name a img:1 sleep infinity\ndocker exec -e B=2 a vllm serve M\ndocker exec a vllm serve N\n"
+    text = (
+        "docker run -d --name a img:1 sleep infinity\ndocker exec -e B=2 a vllm serve M\ndocker exec a vllm serve N\n"
+    )
     assert [server.env for server in pasted(text).servers] == [{"B": "2"}, {}]
 
 
@@ -259,7 +263,12 @@ def test_what_an_exec_cannot_hand_on_is_told() -> None:
     (server,) = pasted(text, notes=notes).servers
     said = "\n".join(note.text for note in notes.found)
     assert server.env == {}
-    for piece in ("X: set in the shell that runs docker", "-e Y takes the value", "--workdir /w has no place", "npu-smi"):
+    for piece in (
+        "X: set in the shell that runs docker",
+        "-e Y takes the value",
+        "--workdir /w has no place",
+        "npu-smi",
+    ):
         assert piece in said
 
 
