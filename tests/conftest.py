@@ -6,6 +6,7 @@ Few on each save, many with ``HYPOTHESIS_PROFILE=thorough``; they leave no files
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -24,7 +25,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test has revealed is masked in that test alone: a secret "True" would be masked everywhere."""
-    monkeypatch.setattr(secrets, "_revealed", set())
-    monkeypatch.setattr(secrets, "_masked", ())
+def _no_secret_of_another_test() -> Iterator[None]:
+    """What one test has revealed is masked in that test alone: a secret "True" would be masked everywhere. (With a
+    patch of its own, as a test's is undone before what the test's fixtures put away.)"""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "_revealed", set())
+        patch.setattr(secrets, "_masked", ())
+        yield
