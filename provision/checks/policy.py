@@ -7,7 +7,7 @@ are strongest. All three name checks by name or code.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -175,11 +175,20 @@ def require_known(keys: Iterable[str], source: str) -> None:
         known_word(key, source)
 
 
-def _subjects() -> dict[str, str]:
+def _subjects() -> Mapping[str, str]:
     """What can be judged, by every word for it."""
+    specs = registry.checks()
+    for given, words in _latest:
+        if given is specs:
+            return words
     rules = {code.lower(): code.lower() for code in LAYOUT_CODES}
-    checks = {word: spec.name for spec in registry.checks() for word in (spec.code.lower(), spec.name)}
+    checks = {word: spec.name for spec in specs for word in (spec.code.lower(), spec.name)}
+    _latest[:] = [(specs, rules | checks)]
     return rules | checks
+
+
+_latest: list[tuple[Sequence[CheckSpec], Mapping[str, str]]] = []
+"""The words of the checks that there are: each name that a host's settings judge is looked up among them."""
 
 
 def _subject(code: str) -> str:
