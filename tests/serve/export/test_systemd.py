@@ -106,7 +106,7 @@ def test_what_to_do_on_failure() -> None:
 def test_systemd_takes_them(tmp_path: Path) -> None:
     verifier = shutil.which("systemd-analyze")
     if not verifier:
-        pytest.skip("systemd-analyze is not installed here; the tests above hold the units to their golden files")
+        pytest.skip("systemd-analyze is not installed here; golden files hold the units without it")
     (tmp_path / "docker.service").write_text("[Service]\nExecStart=/bin/true\n")
     names = []
     for file in systemd.files(*launch_of("two-a2-external-dp", on_failure="restart-group")):
