@@ -65,6 +65,26 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Copy a large file of the controller to ``path``: in pieces, going on where an earlier attempt broke off.
+
+    ``source`` is read while it is sent, never held whole. It lies beside ``path`` as ``<path>.part`` until its SHA-256
+    is ``sha256`` (empty: not compared), and is then renamed. ``bandwidth``: bytes a second at most, 0: no limit.
+    """
+
+    label: str
+    source: Path
+    path: str
+    sha256: str = ""
+    mode: int = 0o644
+    bandwidth: int = 0
+    deadline: float = 86400.0
+    become: bool = True
+    hint: str = ""
+    affects: frozenset[str] | None = ANY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
     """Remove a file or folder with all below it; absent is fine."""
 
@@ -108,7 +128,7 @@ class Call:
     affects: frozenset[str] | None = ANY
 
 
-Action = Run | Put | Get | Remove | Job | Call
+Action = Run | Put | Get | Send | Remove | Job | Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ FLOORS = (
     ("accel",),
     ("facts",),
     ("serve",),
+    ("install",),
     ("evaluate",),
     ("diagnose",),
     ("checks",),

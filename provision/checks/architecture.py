@@ -23,11 +23,11 @@ SCOPE = "node"
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return Os(), Image(settings.install.image)
+    return Os(), Image(settings.install.ref)
 
 
 def run(node: Node) -> Iterable[Finding]:
-    image, machine = node.get(Image(node.settings.install.image)), look(node, Os()).arch
+    image, machine = node.get(Image(node.settings.install.ref)), look(node, Os()).arch
     if not image.present or not machine or not image.arch:
         raise Skip("the image is not there yet")
     wanted = ARCHITECTURES.get(machine, machine)

@@ -47,7 +47,7 @@ class Args(CheckArgs):
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
     router = launch.router_image(settings)
-    images = [Image(ref) for ref in (settings.install.image, router) if ref]
+    images = [Image(ref) for ref in (settings.install.ref, router) if ref]
     return Docker(), *images, ModelFolder(settings.model.folder), places(settings)
 
 
@@ -97,7 +97,7 @@ def _minimum(args: Args, node: Node) -> float:
 
 def _to_pull(args: Args, node: Node) -> float | None:
     """GB advised for the images that are not there; None where none is missing. A router's own one is small."""
-    if not node.get(Image(node.settings.install.image)).present:
+    if not node.get(Image(node.settings.install.ref)).present:
         return args.pull_gb if ascend(node.settings) else args.pull_minimum_gb
     router = launch.router_image(node.settings) if launch.routes(node) else ""
     return args.pull_minimum_gb if router and not node.get(Image(router)).present else None

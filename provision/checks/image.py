@@ -35,7 +35,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 def run(node: Node) -> Iterable[Finding]:
     docker(node)
-    image = node.get(Image(node.settings.install.image))
+    image = node.get(Image(node.settings.install.ref))
     if hanging(image.problems) or not image.present:
         raise Skip("the image is not there yet")
     named = parse_image(node.settings.install.image)

@@ -42,12 +42,12 @@ _NO_TERMINAL = ("bash: cannot set terminal process group", "bash: no job control
 def facts(settings: Settings) -> Iterable[Fact[object]]:
     """What the functions below look at."""
     npus = NPU_FACTS if settings.hardware != "cpu" else ()
-    return (*serving.facts(settings), Image(settings.install.image), *npus)
+    return (*serving.facts(settings), Image(settings.install.ref), *npus)
 
 
 def without_image(node: Node) -> str:
     """Why no container can be started on the node; empty where one can."""
-    there = node.get(Image(node.settings.install.image)).present
+    there = node.get(Image(node.settings.install.ref)).present
     return "" if there else "the image is not on the node yet: `qnext-provision up` brings it"
 
 

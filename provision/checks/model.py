@@ -66,7 +66,7 @@ def _download(settings: Settings) -> str:
     model = settings.model
     if not model.repository:
         return ""
-    run = f"docker run --rm --net=host --entrypoint= -v {quote(f'{model.cache}:/root/.cache')} {settings.install.image}"
+    run = f"docker run --rm --net=host --entrypoint= -v {quote(f'{model.cache}:/root/.cache')} {settings.install.ref}"
     command = _COMMANDS[model.hub].format(model.path)
     return f"{run} bash -lic {quote(command)} on one node, then rsync -a --partial {model.folder}/ to the others"
 

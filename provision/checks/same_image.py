@@ -20,11 +20,11 @@ SCOPE = "cluster"
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (Image(settings.install.image),)
+    return (Image(settings.install.ref),)
 
 
 def run(cluster: Cluster) -> Iterable[Shown]:
-    image = cluster.settings.install.image
+    image = cluster.settings.install.ref
     ids = {
         name: value.id.removeprefix("sha256:")[:12] for name, value in each(cluster, Image(image)).items() if value.id
     }

@@ -66,7 +66,7 @@ class Args(CheckArgs):
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (*serving.facts(settings), Image(settings.install.image))
+    return (*serving.facts(settings), Image(settings.install.ref))
 
 
 def run(args: Args, cluster: Cluster) -> TrialRun:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import assert_never
 
 from provision import clock
-from provision.actions import Action, Call, Get, Job, Put, Remove, Run
+from provision.actions import Action, Call, Get, Job, Put, Remove, Run, Send
+from provision.engine.sending import send
 from provision.engine.view import CommandKind, NodeView
 from provision.errors import CommandFailed, ProvisionError
 from provision.events import ActionDone, ActionPlanned
 from provision.results import ActionResult, PlannedResult, Result
+from provision.transport.engine import prologue
 from provision.transport.jobs import run_job
 
 REMOVE_DEADLINE = 120.0
@@ -87,6 +90,8 @@ def _perform(action: Action, view: NodeView) -> Result:
             return _put(action, view)
         case Get():
             return _get(action, view)
+        case Send():
+            return send(action, view)
         case Remove():
             return _remove(action, view)
         case Job():
@@ -149,7 +154,7 @@ def removal(path: str) -> str:
 def _job(action: Job, view: NodeView) -> Result:
     result = run_job(
         view.transport,
-        action,
+        replace(action, script=prologue(view.settings) + action.script),
         state_dir=_jobs(view),
         deadline=view.within(action.deadline),
         progress=view.progress,
@@ -176,6 +181,8 @@ def detail(action: Action) -> str:
             return f"{action.path} ({size}, mode {action.mode:04o})"
         case Get():
             return f"{action.path} -> {action.to}"
+        case Send():
+            return f"{action.source} -> {action.path}"
         case Remove():
             return action.path
         case Call():

@@ -174,7 +174,7 @@ def standard_facts(settings: Settings) -> list[Fact[object]]:
         *(Os(), Cpu(), Memory(), Clock(), Identity(), Boot()),
         *(Machine(), Tuning(), Sysctl(), Limits(), Services(), Firewall(), TimeSync(), Proxy()),
         Disk(("/", settings.model.folder, settings.state_dir, "/tmp", "/var/log", "/var/lib/docker")),
-        *(Network(), Ports(), Docker(), Containers(settings.cluster), Image(settings.install.image)),
+        *(Network(), Ports(), Docker(), Containers(settings.cluster), Image(settings.install.ref)),
         *(_npu_facts(settings) if settings.hardware != "cpu" else ()),
         *(ModelFolder(settings.model.folder), Processes(), SharedMemory(), Listing(state)),
         Clusters(settings.state_dir, settings.cluster),

@@ -6,13 +6,15 @@ JSON Schema is generated from these models.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from provision.errors import Position
 from provision.secrets import Secret
@@ -34,10 +36,14 @@ GroupTopology = Literal["single", "tensor-parallel", "pipeline-parallel", "data-
 RouterKind = Literal["auto", "vllm-router", "nginx", "built-in", "vllm-ascend", "none"]
 CheckLevel = Literal["fail", "warn", "info", "off"]
 Scalar = str | int | float | bool
+_DIGEST = r"^sha256:[0-9a-f]{64}$"
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+VersionText = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)*$")]
+ReleaseName = Annotated[str, Field(pattern=r"^(main|v?[0-9]+(\.[0-9]+){1,3}((rc|\.post)[0-9]+)?)$")]
 
 
 def _is_address(text: str) -> str:
@@ -64,21 +70,169 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Source(Strict):
+    """What is built where ``install.method`` is ``source``: once, on one node, as wheels that all nodes install."""
+
+    release: ReleaseName | None = Field(
+        None, description="release of vllm-ascend; vLLM's and all other versions follow from the compatibility table"
+    )
+    vllm: str | None = Field(
+        None,
+        pattern=r"^\S+$",
+        description="what of vLLM is built: a tag, a branch, a commit, or pull/123; default: by release. "
+        "name==version: a package of the index in its place",
+    )
+    vllm_ascend: str | None = Field(
+        None, pattern=r"^\S+$", description="the same for vllm-ascend; default: the release's tag; none: without it"
+    )
+    vllm_repository: str = Field("https://github.com/vllm-project/vllm.git", description="where vLLM is cloned from")
+    vllm_ascend_repository: str = Field(
+        "https://github.com/vllm-project/vllm-ascend.git", description="where vllm-ascend is cloned from"
+    )
+    builder: str | None = Field(None, description="host that builds; default: the first")
+    python: str = Field("python3", pattern=r"^\S+$", description="interpreter on the nodes that the venv is made from")
+    index: str | None = Field(None, pattern=r"^\S+$", description="URL of the package index; default: pip's own")
+    extra_indexes: tuple[str, ...] = Field((), description="URLs of further indexes: torch-npu, triton-ascend")
+    trusted_hosts: tuple[str, ...] = Field((), description="hosts of indexes that are asked without TLS being verified")
+    system_packages: bool = Field(True, description="install compilers and libraries by apt, dnf or yum on the builder")
+    requirements: tuple[str, ...] = Field((), description="more packages for the venv, as pip takes them")
+    soc_version: str | None = Field(
+        None, pattern=r"^\S+$", description="SOC_VERSION of the build; default: by hardware (ascend910_9391 on a3)"
+    )
+    env: dict[EnvironmentName, Scalar] = Field(
+        default_factory=dict, description="more environment of the build: MAX_JOBS, http_proxy"
+    )
+    supervisor: Literal["auto", "systemd", "setsid"] = Field(
+        "auto", description="what keeps a server running: a transient unit of systemd, or a session of its own"
+    )
+    timeout: Seconds = Field(7200.0, description="seconds that the build may take")
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits over all that what is built depends on: equal keys are the same venv."""
+        incidental = {"builder", "supervisor", "timeout", "system_packages"}
+        return hashlib.sha256(self.model_dump_json(exclude=incidental).encode()).hexdigest()[:12]
+
+
+class Package(Strict):
+    """A package of the driver, the firmware or CANN: given, never searched for."""
+
+    kind: Literal["driver", "firmware", "toolkit", "ops", "nnal"] = Field(description="what is in it")
+    path: str = Field(pattern=r"^\S+$", description="the .run file: an absolute path on the nodes, or one here")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="its checksum, as published with it")
+    on: Literal["node", "controller"] = Field("controller", description="where path is")
+
+
 class Install(Strict):
     """How vLLM gets onto the nodes."""
 
-    method: Literal["image"] = Field("image", description="image: a container image, run by Docker")
-    image: str = Field(pattern=r"^\S+$", description="full reference, e.g. quay.io/ascend/vllm-ascend:v0.18.0-a3")
+    method: Literal["image", "source"] = Field(
+        "image", description="image: a container image; source: wheels built once, in a venv on every node"
+    )
+    image: str = Field(
+        "",
+        pattern=r"^\S*$",
+        description="full reference, e.g. quay.io/ascend/vllm-ascend:v0.18.0-a3, also with @sha256:…",
+    )
+    digest: str | None = Field(
+        None, pattern=_DIGEST, description="digest of the image's manifest: nothing else is accepted"
+    )
     mirrors: tuple[str, ...] = Field(
-        (), description="repositories that hold the same image, tried in order when the first does not answer"
+        (), description="repositories that hold the same image, asked when the first does not answer"
+    )
+    mirror_order: Literal["in-order", "race"] = Field(
+        "in-order", description="in-order: as they are listed; race: the one that answers first"
+    )
+    spread: Literal["each", "registry", "tree"] = Field(
+        "each",
+        description="each: every node pulls; registry: through a cache on the first node; tree: one node pulls, "
+        "the others get it from node to node",
+    )
+    registry_image: str = Field(
+        "registry:2", pattern=r"^\S+$", description="image of the cache, where spread is registry"
     )
     pull_timeout: Seconds = Field(3600.0, description="seconds a pull may take on one node")
+    pull_retries: int = Field(
+        3, ge=0, le=20, description="further attempts after a pull that broke, with growing pauses"
+    )
+    engine: Literal["docker", "podman", "nerdctl"] = Field("docker", description="what runs containers on the nodes")
     shm_size: str = Field("16g", pattern=r"^\d+[kmg]$", description="/dev/shm of each container")
     privileged: bool = Field(
         False,
         description="run servers with --privileged: each sees all NPUs of the cluster on its node, and is given its "
         "own by ASCEND_RT_VISIBLE_DEVICES; default: each container is given its own devices alone",
     )
+    source: Source = Field(default_factory=Source, description="what is built where method is source")
+    driver: bool = Field(False, description="whether the driver playbook may install packages and boot nodes")
+    packages: tuple[Package, ...] = Field((), description="packages of driver, firmware and CANN that it may install")
+    spread_port: Port | None = Field(
+        None, description="port of sshd at the data address, for copies from node to node; default: ansible_port"
+    )
+
+    @model_validator(mode="after")
+    def _names_what_is_installed(self) -> Self:
+        if self.method == "image" and not self.image:
+            raise ValueError("image must be given: the full reference, such as quay.io/ascend/vllm-ascend:v0.18.0-a3")
+        named = re.search(r"@(.*)", self.image)
+        if named and not re.fullmatch(_DIGEST, named[1]):
+            raise ValueError("image: what follows @ must be sha256: and 64 hex digits")
+        if named and self.digest not in (None, named[1]):
+            raise ValueError("image and digest name different digests: leave one of them out")
+        return self
+
+    @property
+    def pinned(self) -> str:
+        """The manifest digest (``sha256:…``) that alone is accepted, from ``digest`` or ``image``; empty: none."""
+        return self.digest or self.image.partition("@")[2]
+
+    @property
+    def ref(self) -> str:
+        """The name by which nodes know what is installed, in launch scripts and facts.
+
+        A pinned image has a tag of its own, ``repository:sha256-…``, given only after its digest was proven: by which
+        way it came (a mirror, another node, an archive) does not matter then, and a tag that somebody moved can't be
+        taken for it. For source it is the venv's name.
+        """
+        if self.method == "source":
+            return f"qnext/source:{self.source.key}"
+        return f"{self.repository}:{self.pinned.replace(':', '-')}" if self.pinned else self.image
+
+    @property
+    def repository(self) -> str:
+        """The image's name without tag and digest."""
+        name = self.image.partition("@")[0]
+        return name[: name.rfind(":")] if ":" in name.rpartition("/")[2] else name
+
+
+class WeightsSource(Strict):
+    """Where weights come from, and how they get to all nodes."""
+
+    kind: Literal["modelscope", "huggingface", "controller", "node"] = Field(
+        description="modelscope, huggingface: downloaded; controller: a folder here; node: a folder on one node"
+    )
+    repository: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$",
+        description="name at the hub: Qwen/Qwen3-8B; default: model.path's",
+    )
+    revision: str | None = Field(
+        None, pattern=r"^\S+$", description="branch, tag or commit; default: the hub's main one"
+    )
+    endpoint: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="URL of the hub or of a mirror of it; default: the hub's own"
+    )
+    token: Secret | None = Field(None, description="token of the hub for private repositories; a secret reference")
+    proxy: str | None = Field(None, pattern=r"^\S+$", description="URL of an HTTP proxy for downloads")
+    path: str | None = Field(None, pattern=r"^\S", description="the folder, of kinds controller and node")
+    node: str | None = Field(None, description="host that downloads, or has the folder; default: the first")
+    spread: Literal["pipeline", "tree", "each"] = Field(
+        "pipeline",
+        description="from node to node, one after the other (pipeline) or doubling (tree); each: every node downloads",
+    )
+    bandwidth: str | None = Field(
+        None, pattern=r"^\d+[kmg]$", description="bytes a second of each copy at most, such as 200m; default: unlimited"
+    )
+    timeout: Seconds = Field(86400.0, description="seconds until every node has them")
 
 
 class Model(Strict):
@@ -95,6 +249,15 @@ class Model(Strict):
         "huggingface", description="whose cache holds the weights where path is the name of a repository"
     )
     cache: str = Field("/root/.cache", pattern=r"^/", description="folder on the nodes that holds the hubs' caches")
+
+    source: WeightsSource | None = Field(
+        None, description="where the weights come from; default: they are at path on every node already"
+    )
+    verify: Literal["auto", "sha256", "quick"] = Field(
+        "auto",
+        description="sha256: every byte, once, remembered by size, time and inode; quick: sizes, headers and the "
+        "index; auto: sha256 where checksums are known, else quick",
+    )
 
     @property
     def repository(self) -> bool:
@@ -251,8 +414,6 @@ class Evaluate(Strict):
     datasets: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field((), description="files or folders of data sets")
 
 
-VersionText = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)*$")]
-ReleaseName = Annotated[str, Field(pattern=r"^(main|v?[0-9]+(\.[0-9]+){1,3}((rc|\.post)[0-9]+)?)$")]
 Feature = Literal["full-and-piecewise", "kv-pool", "fabric-memory"]
 
 
@@ -349,6 +510,16 @@ class Settings(Strict):
         (), description="folders that are one and the same on all nodes (NFS, a parallel file system)"
     )
     evaluate: Evaluate = Field(default_factory=Evaluate, description="what an evaluation needs on the head")
+
+    @property
+    def venv(self) -> str:
+        """Folder on every node of the virtual environment, where ``install.method`` is source."""
+        return f"{self.state_dir}/venvs/{self.install.source.key}"
+
+    @property
+    def wheels(self) -> str:
+        """Folder on every node of the wheels that it is made from."""
+        return f"{self.state_dir}/wheels/{self.install.source.key}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,12 @@ PATTERN_WORDS = {
     r"^/": "an absolute path (beginning with /)",
     r"^/|^[A-Za-z0-9][\w.-]*/[\w.-]+$": "an absolute path (beginning with /), or a repository (organisation/name)",
     r"^\S+$": "a text without spaces",
+    r"^\S*$": "a text without spaces",
+    r"^\S": "a path",
+    r"^https?://\S+$": "a URL (beginning with https:// or http://)",
+    r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hex digits",
+    r"^[0-9a-f]{64}$": "a SHA-256 checksum: 64 hex digits",
+    r"^[A-Za-z0-9][\w.-]*/[\w.-]+$": "a repository (organisation/name)",
     r"^[^\s/]{1,15}$": "the name of a network interface, such as eth0",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a name of letters, digits and underscores",
     r"^[0-9]+(\.[0-9A-Za-z]+)*$": "a version such as 25.5.1 or 8.3.RC2",
@@ -94,6 +100,9 @@ def _translate(path: Path, details: list[dict[str, Any]], data: Any, node: Node)
         return ConfigError(f"{name} is missing", where=above, hint=_describe_field(path))
     of_key = any(detail["loc"][-1:] == ("[key]",) for detail in details)
     value = path[-1] if of_key else _at(data, path)
+    together = [detail for detail in details if detail["type"] == "value_error" and isinstance(value, dict)]
+    if together:  # what several keys say does not fit; the message names them
+        return node.error(f"{name}: {together[0]['ctx']['error']}", path, hint=_meaning(path))
     found = "this" if _is_secret(path) else describe(value)
     message = f"{name}: expected {_alternatives(map(_expected, details))}, not {found}"
     return node.error(message, path, key=of_key, hint=_value_hint(value, details) or _meaning(path))

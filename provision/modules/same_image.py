@@ -19,20 +19,20 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    return [Image(settings.install.image)]
+    return [Image(settings.install.ref)]
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
     yield from ()
     holders: dict[str, list[str]] = {}
     for node in cluster.nodes:
-        holders.setdefault(node.get(Image(node.settings.install.image)).id, []).append(node.name)
+        holders.setdefault(node.get(Image(node.settings.install.ref)).id, []).append(node.name)
     if len(holders) == 1:
         image_id = next(iter(holders))
         return Outcome(f"all hold {image_id[:19]}", data={"image_id": image_id})
     fewest = min(holders.values(), key=len)
     seen = "\n".join(f"{image_id[:19]}  {', '.join(names)}" for image_id, names in holders.items())
-    ref = cluster.settings.install.image
+    ref = cluster.settings.install.ref
     raise ProvisionError(
         f"{ref} is not the same image on every node",
         node=fewest[0],

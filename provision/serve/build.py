@@ -62,7 +62,7 @@ def _assembled(layout: Layout, warnings: tuple[str, ...]) -> LaunchPlan:
         cluster=layout.head.cluster,
         topology=layout.topology,
         hardware=layout.head.hardware,
-        image=layout.head.install.image,
+        image=layout.head.install.ref,
         model_path=layout.head.model.path,
         served_name=layout.served_name,
         processes=(*back, *servers, *front),

@@ -44,7 +44,7 @@ def of_container(node: Node, container: Container, planned: Launch) -> tuple[str
         reasons.append(f"launched as {container.digest or 'unknown'}, declared {script.digest}")
     if planned.secrets and container.process in node.get(launch.stale_secrets(node.settings)).processes:
         reasons.append("runs with another API key")
-    image = node.get(Image(planned.plan.process(container.process).image or node.settings.install.image))
+    image = node.get(Image(planned.plan.process(container.process).image or node.settings.install.ref))
     if image.id and container.image_id != image.id:
         reasons.append(f"runs image {container.image_id[:19]}, the node holds {image.id[:19]}")
     return tuple(reasons)

@@ -130,7 +130,7 @@ def facts(settings: Settings) -> list[Fact[object]]:
 
 def compared(settings: Settings) -> list[Fact[object]]:
     """What more must be known to tell whether what runs is what is declared."""
-    images = dict.fromkeys(ref for ref in (settings.install.image, router_image(settings)) if ref)
+    images = dict.fromkeys(ref for ref in (settings.install.ref, router_image(settings)) if ref)
     always: list[Fact[object]] = [Containers(settings.cluster), *map(Image, images)]
     return [*always, stale_secrets(settings)] if settings.serve.api_key or settings.serve.secret_env else always
 
@@ -139,7 +139,7 @@ def router_image(settings: Settings) -> str:
     """The image of a router that has another one than the servers; empty where there is none."""
     serve = settings.serve
     own = serve.router.image if serve.topology in ROUTED and serve.router.kind != "none" else None
-    return own if own and own != settings.install.image else ""
+    return own if own and own != settings.install.ref else ""
 
 
 def routes(node: Node) -> bool:

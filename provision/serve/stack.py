@@ -23,12 +23,12 @@ from provision.serve.verdicts import Declared, Observed, Subject, Verdict, image
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
     """What ``stack`` looks at."""
-    return Driver(), Image(settings.install.image)
+    return Driver(), Image(settings.install.ref)
 
 
 def stack(node: Node) -> Observed:
     """The node's installed driver, and what its image tells of itself."""
-    image = node.get(Image(node.settings.install.image))
+    image = node.get(Image(node.settings.install.ref))
     driver = node.get(Driver()).driver
     inside = image_stack(image.env) if image.present else Observed()
     if driver is None:

@@ -11,6 +11,7 @@ from typing import IO
 
 from provision.errors import ConnectionLost, RemoteError
 from provision.inventory.model import Host
+from provision.transport.engine import prologue
 from provision.transport.remote import Heard, RemoteTransport
 
 _CHUNK = 1024 * 1024
@@ -27,6 +28,7 @@ class LocalTransport(RemoteTransport):
             host.name,
             sudo=connection.become and os.geteuid() != 0,
             sudo_password=password.reveal if password else None,
+            prologue=prologue(host.settings),
         )
 
     def open_tcp(self, host: str, port: int, *, timeout: float) -> socket.socket:

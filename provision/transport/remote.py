@@ -88,8 +88,12 @@ class Session(Protocol):
 class RemoteTransport(ABC):
     """A transport but for opening sessions and TCP connections. Thread-safe."""
 
-    def __init__(self, name: str, *, sudo: bool, sudo_password: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, name: str, *, sudo: bool, sudo_password: Callable[[], str] | None = None, prologue: str = ""
+    ) -> None:
+        """``prologue``: lines of sh that stand before every script."""
         self._name = name
+        self._prologue = prologue
         self._counters = Counters()
         self._sudo = sudo
         self._sudo_password = sudo_password
@@ -131,13 +135,13 @@ class RemoteTransport(ABC):
 
     def run(self, script: str, *, deadline: float, input: bytes = b"", become: bool = True, label: str = "") -> Result:
         """See ``Transport.run``."""
-        section = self._run(script, deadline, input, become)
+        section = self._run(self._prologue + script, deadline, input, become)
         return _result(label or "command", section, RUN_CAP)
 
     def probe(self, facts: Sequence[Fact[object]], *, become: bool = True) -> dict[Fact[object], Result]:
         """See ``Transport.probe``. A probe that outruns its deadline costs that and another exec for those after it."""
         facts = same_probe(facts)
-        scripts = [Script(fact.script(), fact.deadline) for fact in facts]
+        scripts = [Script(self._prologue + fact.script(), fact.deadline) for fact in facts]
         found: dict[int, Section] = {}
         while left := [index for index in range(len(scripts)) if index not in found]:
             sections = self._ask([scripts[index] for index in left], become, cap=PROBE_CAP)
@@ -147,8 +151,9 @@ class RemoteTransport(ABC):
     def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
         """See ``Transport.stream``. Raises ``CommandFailed`` at the end where the script failed."""
         lines = _Lines(new_mark())
+        whole = self._prologue + script
         with self._session(become) as session:
-            self._enter(session, stream_frame(script, lines.mark, group=self._group(become)), become, end=False)
+            self._enter(session, stream_frame(whole, lines.mark, group=self._group(become)), become, end=False)
             yield from self._lines(session, lines, become, deadline)
         if lines.groupless:
             self._leads = False

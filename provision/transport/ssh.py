@@ -42,6 +42,7 @@ from provision.errors import (
 from provision.inventory.model import Host
 from provision.transport import known_hosts
 from provision.transport.dial import DEAD_AFTER, Link, TurnedAway, dial, run_proxy
+from provision.transport.engine import prologue
 from provision.transport.known_hosts import Entry, KnownHosts, fingerprint
 from provision.transport.remote import Heard, RemoteTransport
 from provision.transport.target import SshConfig, Target, resolve
@@ -470,6 +471,7 @@ class SSHTransport(RemoteTransport):
             host.name,
             sudo=host.connection.become and target.user != "root",
             sudo_password=password.reveal if password else None,
+            prologue=prologue(host.settings),
         )
         self._opened = opened
 

@@ -16,7 +16,10 @@ from provision.serve.rules.base import Rule, Together, fail, warn
 _EVERYWHERE: dict[str, Callable[[Settings], object]] = {
     "cluster": lambda s: s.cluster,
     "hardware": lambda s: s.hardware,
+    "install.method": lambda s: s.install.method,
     "install.image": lambda s: s.install.image,
+    "install.digest": lambda s: s.install.digest,
+    "install.source": lambda s: s.install.source if s.install.method == "source" else None,
     "install.privileged": lambda s: s.install.privileged,
     "model": lambda s: s.model,
     "serve.topology": lambda s: s.serve.topology,
