@@ -172,7 +172,7 @@ class Install(Strict):
     @model_validator(mode="after")
     def _names_what_is_installed(self) -> Self:
         if self.method == "image" and not self.image:
-            raise ValueError("image must be given: the full reference, such as quay.io/ascend/vllm-ascend:v0.18.0-a3")
+            raise ValueError("image must be given, as repository:tag or repository@sha256:…")
         named = re.search(r"@(.*)", self.image)
         if named and not re.fullmatch(_DIGEST, named[1]):
             raise ValueError("image: what follows @ must be sha256: and 64 hex digits")

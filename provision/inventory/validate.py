@@ -100,7 +100,7 @@ def _translate(path: Path, details: list[dict[str, Any]], data: Any, node: Node)
         return ConfigError(f"{name} is missing", where=above, hint=_describe_field(path))
     of_key = any(detail["loc"][-1:] == ("[key]",) for detail in details)
     value = path[-1] if of_key else _at(data, path)
-    together = [detail for detail in details if detail["type"] == "value_error" and isinstance(value, dict)]
+    together = [detail for detail in details if detail["type"] == "value_error" and fields_at(path)]
     if together:  # what several keys say does not fit; the message names them
         return node.error(f"{name}: {together[0]['ctx']['error']}", path, hint=_meaning(path))
     found = "this" if _is_secret(path) else describe(value)

@@ -49,7 +49,7 @@ def test_it_goes_on_where_it_broke_off(view: NodeView, action: Send, monkeypatch
 
     def counted(script: str, *, input: bytes = b"", **rest: object) -> Result:
         sent.append(len(input))
-        return run(script, input=input, **rest)  # type: ignore[arg-type]
+        return run(script, input=input, **rest)
 
     monkeypatch.setattr(view.transport, "run", counted)
     act(action, view)
@@ -63,7 +63,7 @@ def test_an_answer_that_was_lost_sends_nothing_twice(
     run, calls = view.transport.run, iter(range(100))
 
     def lossy(script: str, **rest: object) -> Result:
-        result = run(script, **rest)  # type: ignore[arg-type]
+        result = run(script, **rest)
         if next(calls) == 2:
             raise ConnectionLost("cut", node="here")
         return result

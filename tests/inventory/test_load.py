@@ -136,8 +136,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
             "cluster.yaml:4:7: qnext.cluster is missing",
             "cluster.yaml:4:7: qnext.hardware is missing",
             "cluster.yaml:4:7: qnext.model is missing",
-            "cluster.yaml:4:16: qnext.install: image must be given: the full reference, such as "
-            "quay.io/ascend/vllm-ascend:v0.18.0-a3",
+            "cluster.yaml:4:16: qnext.install: image must be given, as repository:tag or repository@sha256:…",
         ],
     ),
     "unknown key": (
