@@ -70,6 +70,7 @@ class Send:
 
     ``source`` is read while it is sent, never held whole. It lies beside ``path`` as ``<path>.part`` until its SHA-256
     is ``sha256`` (empty: not compared), and is then renamed. ``bandwidth``: bytes a second at most, 0: no limit.
+    ``start`` and ``length``: the part of ``source`` that is sent, a file inside of an archive; None: to its end.
     """
 
     label: str
@@ -82,6 +83,26 @@ class Send:
     become: bool = True
     hint: str = ""
     affects: frozenset[str] | None = ANY
+    start: int = 0
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """Copy a large file of the node to the controller in pieces, going on where it broke off: ``Send`` the other way.
+
+    It lies beside ``to`` as ``<to>.part`` until its SHA-256 is ``sha256``, and is then renamed.
+    """
+
+    label: str
+    path: str
+    to: Path
+    size: int
+    sha256: str
+    deadline: float = 86400.0
+    become: bool = True
+    hint: str = ""
+    affects: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +149,7 @@ class Call:
     affects: frozenset[str] | None = ANY
 
 
-Action = Run | Put | Get | Send | Remove | Job | Call
+Action = Run | Put | Get | Send | Fetch | Remove | Job | Call
 
 
 @dataclass(frozen=True, slots=True)

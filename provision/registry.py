@@ -47,6 +47,10 @@ _NOT_LISTED = (
     "life",
     "starting",
     "stopping",
+    "spreading",
+    "pulling",
+    "caching",
+    "supply",
     "readiness",
 )
 _PACKAGE = Path(__file__).resolve().parent

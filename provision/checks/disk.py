@@ -2,8 +2,9 @@
 
 An Ascend image is about 15 to 25 GB unpacked, so 60 GB are advised before a pull; 10 GB for logs, which docker keeps
 below its own folder (500 MB a server process, and what the NPU software writes beside it). Both figures are estimates,
-so they warn, and only what cannot work fails [domain 4.1, 14.2]. Full tables of inodes look like full disks to
-everything that writes, and ``df -h`` does not show them. One full file system is told once.
+so they warn, and only what cannot work fails [domain 4.1, 14.2]. What comes together onto one file system is added up
+by the module ``room``, before anything is moved. Full tables of inodes look like full disks to everything that
+writes, and ``df -h`` does not show them. One full file system is told once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from provision.facts.base import Fact
 from provision.facts.disk import Disk, Folder
 from provision.facts.docker import Docker, Image
 from provision.facts.model import ModelFolder
+from provision.install import needs
 from provision.inventory.model import Settings
 from provision.node import Node
 from provision.serve import launch
@@ -26,20 +28,24 @@ CODE = "N13"
 LEVEL = "fail"
 SCOPE = "node"
 
-TMP = "/tmp"
-DOCKER = "/var/lib/docker"
-"""Where Docker keeps images unless it was told otherwise: only there inodes are counted."""
+TMP = needs.TMP
+DOCKER = needs.DOCKER_ROOT
+"""Only there inodes are counted."""
 
 
 class Args(CheckArgs):
     """Room in GB (MB where the name says so), binary."""
 
-    pull_gb: float = Field(60, ge=0, description="GB advised in Docker's folder before an Ascend image is pulled")
-    pull_minimum_gb: float = Field(5, ge=0, description="GB without which no image can be pulled")
-    logs_gb: float = Field(10, ge=0, description="GB advised in Docker's folder for the servers' logs")
-    logs_minimum_gb: float = Field(1, ge=0, description="GB without which servers cannot write their logs")
+    pull_gb: float = Field(
+        needs.ASCEND_IMAGE_GB, ge=0, description="GB advised in Docker's folder before an Ascend image is pulled"
+    )
+    pull_minimum_gb: float = Field(needs.IMAGE_LEAST_GB, ge=0, description="GB without which no image can be pulled")
+    logs_gb: float = Field(needs.LOGS_GB, ge=0, description="GB advised in Docker's folder for the servers' logs")
+    logs_minimum_gb: float = Field(
+        needs.LOGS_LEAST_GB, ge=0, description="GB without which servers cannot write their logs"
+    )
     weights_factor: float = Field(1.1, ge=1, description="room advised for weights to come, in times their size")
-    state_mb: float = Field(64, ge=0, description="MB that launch files and jobs need in qnext.state_dir")
+    state_mb: float = Field(needs.STATE_MB, ge=0, description="MB that launch files and jobs need in qnext.state_dir")
     tmp_mb: float = Field(1024, ge=0, description="MB advised in /tmp")
     inodes: int = Field(10_000, ge=0, description="free inodes advised wherever something is written")
     inodes_minimum: int = Field(1000, ge=0, description="free inodes without which writing fails soon")
@@ -53,7 +59,7 @@ def facts(settings: Settings) -> Iterable[Fact[object]]:
 
 def places(settings: Settings) -> Disk:
     """All folders whose room matters to a check, in one look."""
-    return Disk((settings.state_dir, DOCKER, TMP, settings.model.folder))
+    return needs.measured(settings)
 
 
 def run(args: Args, node: Node) -> Iterable[Finding]:
@@ -187,7 +193,8 @@ def _weights(args: Args, node: Node) -> Iterator[Finding]:
     if there.complete or folder is None or folder.free is None:
         return
     key = "qnext.model.cache" if node.settings.model.repository else "qnext.model.path"
-    missing = int((load_profile(profile).weights.total_bytes - there.size) * args.weights_factor)
+    coming = needs.weights(path, load_profile(profile).weights.total_bytes, there.size, "by the model's profile")
+    missing = int(coming.least * args.weights_factor) if coming else 0
     if folder.free < missing:
         yield Finding(
             f"{path} lacks weights, and {folder.mount} has {size(folder.free)} free for them",

@@ -1,17 +1,21 @@
 """The weights are on the node, whole.
 
 Checked by names and sizes: config.json, a tokenizer, every shard that the index names, each as long as its own header
-says [domain 12 #38]. Contents are compared between nodes by ``same_model``.
+says [domain 12 #38]; and by the checksums that are known, against the manifest that is kept beside them. Contents are
+compared between nodes by ``same_model``. Where ``model.source`` says where weights are from, what is missing is told,
+and no more: it is fetched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from provision.checks.base import Finding
 from provision.checks.support import listed, look
 from provision.facts.base import Fact
 from provision.facts.model import UNNAMED, ModelFolder, ModelFolderValue
+from provision.install.weights import judged, kept, verified_fact
 from provision.inventory.model import Settings
 from provision.node import Node
 from provision.shell import quote
@@ -24,10 +28,37 @@ _UNSURE = "and no index"
 
 
 def facts(settings: Settings) -> Iterable[Fact[object]]:
-    return (ModelFolder(settings.model.folder),)
+    return ModelFolder(settings.model.folder), verified_fact(settings)
 
 
 def run(node: Node) -> Iterable[Finding]:
+    source = node.settings.model.source
+    for finding in (*_judged(node), *_damaged(node)):
+        to_come = (
+            f"nothing: they are fetched by model.source ({source.kind}), with `up`, `install` or `weights`"
+            if source
+            else ""
+        )
+        yield replace(finding, remedy=to_come, level="info") if source and finding.level == "fail" else finding
+
+
+def _damaged(node: Node) -> Iterator[Finding]:
+    """What is known to be another content than the manifest's, of files of the right size."""
+    value = look(node, verified_fact(node.settings))
+    manifest = kept(value)
+    if manifest is None:
+        return
+    wrong = [reason for reason in judged(manifest, value).reasons if "SHA-256" in reason]
+    if wrong:
+        yield Finding(
+            f"{value.path}: {listed(wrong)}",
+            "`qnext-provision weights --repair` fetches what differs from other nodes",
+            expected=f"the files of {manifest.source}, as the manifest beside them says",
+            observed=f"{len(wrong)} of {len(manifest.files)} files differ",
+        )
+
+
+def _judged(node: Node) -> Iterator[Finding]:
     path = node.settings.model.folder
     value = look(node, ModelFolder(path))
     model, copy = node.settings.model, f"rsync -a --partial GOOD_NODE:{path}/ {path}/ (the same path on every node)"

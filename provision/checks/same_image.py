@@ -28,5 +28,5 @@ def run(cluster: Cluster) -> Iterable[Shown]:
     ids = {
         name: value.id.removeprefix("sha256:")[:12] for name, value in each(cluster, Image(image)).items() if value.id
     }
-    remedy = f"docker pull {image} on every node, or name the image by digest (…@sha256:…)"
+    remedy = f"docker rmi {image} on the nodes that differ; up then pulls by digest what the others hold"
     yield from compared("image id", ids, remedy, summary=f"{image} is not the same image everywhere")

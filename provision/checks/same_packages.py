@@ -39,7 +39,7 @@ PACKAGES = (
 )
 """What nodes must agree on [domain 2.5, 6.9]; one that no node's image has is no row."""
 
-_PROGRAM = """\
+PROGRAM = """\
 import sys
 from importlib.metadata import PackageNotFoundError, version
 print("package python", sys.version.split()[0])
@@ -83,7 +83,7 @@ def run(args: Args, cluster: Cluster) -> TrialRun:
                 made,
                 node,
                 chosen[node.name],
-                ("sh", "-c", f'python3 -c "$0" "$@"; {_CANN}', _PROGRAM, *PACKAGES),
+                ("sh", "-c", f'python3 -c "$0" "$@"; {_CANN}', PROGRAM, *PACKAGES),
                 name="packages",
                 title="Versions in the image",
                 seconds=args.seconds,

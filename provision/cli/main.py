@@ -33,6 +33,7 @@ BUILT_IN = {
     "advise": ("provision.cli.advise", "List the layouts that these nodes and this model could have, the best first."),
     "facts": ("provision.cli.facts", "Show what is observed on the nodes."),
     "parse": ("provision.cli.parse", "Run a parser of tool outputs on a saved file."),
+    "bundle": ("provision.cli.bundle", "Make, verify, show and load what a cluster without a network needs."),
     "explain": ("provision.cli.explain", "Explain a code, check, module, playbook or model profile from its source."),
     "schema": ("provision.cli.schema", "Print the JSON Schema of cluster.yaml."),
     "rehearse": ("provision.cli.rehearse", "Run a practice cluster on this machine, with faults on demand."),

@@ -53,7 +53,8 @@ def _yes(*, asks: bool) -> click.Option:
 
 def _help(header: Header) -> str:
     example = f"\b\nExample:\n  qnext-provision {header.name} -i cluster.yaml"
-    return "\n\n".join(part for part in (header.summary + ".", header.doc, example) if part)
+    doc = header.doc.replace("\n\n  ", "\n\n\b\n  ")  # lines that are set off are examples: kept as they are
+    return "\n\n".join(part for part in (header.summary + ".", doc, example) if part)
 
 
 def _shared() -> list[click.Parameter]:

@@ -108,6 +108,32 @@ def status(folder: Path, as_json: bool) -> None:
         click.echo(f"    faults: {', '.join(node.faults) or 'none'}")
 
 
+@command.command("package")
+@click.argument("kind", type=click.Choice(["driver", "firmware", "toolkit", "ops", "nnal"]))
+@click.argument("version")
+@hardware_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), help="Folder to write it to. Default: this one."
+)
+def package(kind: str, version: str, hardware: str, out: Path) -> None:
+    """Write a practice package of driver, firmware or CANN, which only practice nodes can install, and print what the
+    inventory needs: an entry of qnext.install.packages.
+
+    \b
+    Example:
+      qnext-provision rehearse package driver 25.5.2
+    """
+    import hashlib
+
+    from provision.install.driver import file_name
+
+    path = out / file_name(kind, f"atlas-800-{hardware}", version, "aarch64")  # type: ignore[arg-type]
+    text = _module("standins.ascend_package").text(kind, version)
+    path.write_text(text)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    click.echo(f"- {{kind: {kind}, path: {path.absolute()}, sha256: {sha256}}}")
+
+
 @command.command("fault")
 @folder_option
 @click.option("--clear", is_flag=True, help="Mend it.")

@@ -37,10 +37,19 @@ _HEAD = 4096
     "-o", "--out", type=click.Path(path_type=Path), help="Folder for the files and a README.txt; default: stdout."
 )
 @click.option("--force", is_flag=True, help="Overwrite files in the folder that render did not make.")
+@click.option(
+    "--build", is_flag=True, help="Instead: the scripts that build and install from source. With method source only."
+)
 @click.option("--npu-resource", metavar="NAME", help="What pods ask for. Default: huawei.com/Ascend910. With lws only.")
 @json_option
 def command(
-    inventory_path: Path, kind: str, out: Path | None, force: bool, npu_resource: str | None, as_json: bool
+    inventory_path: Path,
+    kind: str,
+    out: Path | None,
+    force: bool,
+    build: bool,
+    npu_resource: str | None,
+    as_json: bool,
 ) -> None:
     """Write what starts the cluster, for use without this tool. No node is touched, and no secret is written.
 
@@ -53,21 +62,46 @@ def command(
       qnext-provision render -i cluster.yaml --format compose --out compose/
       qnext-provision render -i cluster.yaml --format systemd --out units/
       qnext-provision render -i cluster.yaml --format lws | kubectl apply -f -
+      qnext-provision render -i cluster.yaml --build --out build/
     """
     from provision.facts.kinds import as_data
     from provision.serve.launch import declared
 
     _check_resource(kind, npu_resource)
     inventory, _ = load_hosts(inventory_path, None)
+    if build:
+        _give(_build_files(inventory.settings), out, {}, force=force, as_json=as_json)
+        return
     launch = declared(inventory)
     files = _files(kind, launch, {host.name: host.settings for host in inventory.hosts}, npu_resource)
+    scripts = {"scripts": {each.filename: each.text for each in launch.scripts}} if kind == "scripts" else {}
+    _give(files, out, {"plan": as_data(launch.plan), **scripts}, force=force, as_json=as_json)
+
+
+def _give(
+    files: Sequence[ExportFile], out: Path | None, more: Mapping[str, object], *, force: bool, as_json: bool
+) -> None:
     if as_json:
-        scripts = {"scripts": {each.filename: each.text for each in launch.scripts}} if kind == "scripts" else {}
-        print_json({"plan": as_data(launch.plan), **scripts, "files": {each.path: each.text for each in files}})
+        print_json({**more, "files": {each.path: each.text for each in files}})
     elif out is None:
         _show(files)
     else:
         _write(out, files, force=force)
+
+
+def _build_files(settings: Settings) -> tuple[ExportFile, ...]:
+    """The scripts of a source install: one for the builder, then one for every node."""
+    from provision.install.source import build_script, venv_script
+    from provision.serve.export.base import ExportFile
+    from provision.serve.source import resolve
+
+    if settings.install.method != "source":
+        raise UsageError("--build: qnext.install.method is image, so nothing is built", hint="leave it out")
+    build = resolve(settings)
+    return (
+        ExportFile("build.sh", build_script(settings, build), executable=True),
+        ExportFile("install.sh", venv_script(settings, build), executable=True),
+    )
 
 
 def _check_resource(kind: str, resource: str | None) -> None:

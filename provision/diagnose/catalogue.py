@@ -34,7 +34,7 @@ from provision.diagnose.logline import CALM, parse
 Role = Literal["cause", "symptom", "consequence", "complaint", "noise"]
 
 _FOLDER = Path(__file__).parent / "catalogue"
-_FILES = ("hccl", "npu", "groups", "vllm", "host")
+_FILES = ("hccl", "build", "npu", "groups", "vllm", "host")
 _ORDER: tuple[Role, ...] = ("noise", "cause", "complaint", "symptom", "consequence")
 
 

@@ -39,7 +39,7 @@ class Source:
         options = ["--timestamps", f"--tail {quote(tail)}"]
         options += ["--follow"] if follow else []
         options += [f"--since {quote(since)}"] if since else []
-        return f"exec docker logs {' '.join(options)} {self.container.id} 2>&1\n"
+        return f"docker logs {' '.join(options)} {self.container.id} 2>&1\n"
 
 
 def sources(cluster: Cluster, processes: Sequence[str] = ()) -> list[Source]:

@@ -14,13 +14,14 @@ from pathlib import PurePosixPath
 from typing import assert_never
 
 from provision import clock
-from provision.actions import Action, Call, Get, Job, Put, Remove, Run, Send
+from provision.actions import Action, Call, Fetch, Get, Job, Put, Remove, Run, Send
+from provision.engine.fetching import fetch
 from provision.engine.sending import send
 from provision.engine.view import CommandKind, NodeView
 from provision.errors import CommandFailed, ProvisionError
 from provision.events import ActionDone, ActionPlanned
 from provision.results import ActionResult, PlannedResult, Result
-from provision.transport.engine import prologue
+from provision.transport.engine import prologue, worded
 from provision.transport.jobs import run_job
 
 REMOVE_DEADLINE = 120.0
@@ -92,6 +93,8 @@ def _perform(action: Action, view: NodeView) -> Result:
             return _get(action, view)
         case Send():
             return send(action, view)
+        case Fetch():
+            return fetch(action, view)
         case Remove():
             return _remove(action, view)
         case Job():
@@ -154,7 +157,7 @@ def removal(path: str) -> str:
 def _job(action: Job, view: NodeView) -> Result:
     result = run_job(
         view.transport,
-        replace(action, script=prologue(view.settings) + action.script),
+        replace(action, script=worded(prologue(view.settings), action.script)),
         state_dir=_jobs(view),
         deadline=view.within(action.deadline),
         progress=view.progress,
@@ -183,6 +186,8 @@ def detail(action: Action) -> str:
             return f"{action.path} -> {action.to}"
         case Send():
             return f"{action.source} -> {action.path}"
+        case Fetch():
+            return f"{action.path} -> {action.to}"
         case Remove():
             return action.path
         case Call():

@@ -48,7 +48,7 @@ def send(action: Send, view: NodeView) -> Result:
     started = clock.monotonic()
     try:
         with action.source.open("rb") as file:
-            size = action.source.stat().st_size
+            size = _size(action)
             _pieces(action, view, file, size, started)
     except OSError as error:
         message = f"{action.source} can't be read: {error.strerror or error}"
@@ -68,8 +68,8 @@ def _pieces(action: Send, view: NodeView, file: BinaryIO, size: int, started: fl
         offset = _asked(f"rm -f -- {_part(action)}; echo 0", action, view)
     first = offset
     while offset < size:
-        file.seek(offset)
-        offset = _appended(file.read(PIECE), offset, action, view)
+        file.seek(action.start + offset)
+        offset = _appended(file.read(min(PIECE, size - offset)), offset, action, view)
         _tell(view, action, first, offset, size, clock.monotonic() - started)
         if clock.monotonic() - started > action.deadline:
             late = Result(action.label, 124, "", seconds=action.deadline, timed_out=True)
@@ -77,6 +77,10 @@ def _pieces(action: Send, view: NodeView, file: BinaryIO, size: int, started: fl
         if action.bandwidth:
             ahead = (offset - first) / action.bandwidth - (clock.monotonic() - started)
             clock.sleep(max(0.0, ahead), view.context.stop)
+
+
+def _size(action: Send) -> int:
+    return action.source.stat().st_size - action.start if action.length is None else action.length
 
 
 def _appended(piece: bytes, offset: int, action: Send, view: NodeView) -> int:

@@ -30,7 +30,9 @@ hold secrets."""
 
 @dataclass(frozen=True, slots=True)
 class DockerValue:
-    """``error`` is the daemon's or client's own text where ``reachable`` is false. ``root_free`` in bytes."""
+    """``error`` is the daemon's or client's own text where ``reachable`` is false. ``root_free`` in bytes.
+    ``engine``: what answers to the name: docker, podman, nerdctl; processes, where servers run without any.
+    ``others``: further engines that are installed, told where the one asked for is not."""
 
     installed: bool = False
     reachable: bool = False
@@ -43,6 +45,8 @@ class DockerValue:
     runtimes: tuple[str, ...] = ()
     default_runtime: str = ""
     arch: str = ""
+    engine: str = ""
+    others: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -55,8 +59,8 @@ class Docker(Fact[DockerValue]):
 
     def script(self) -> str:
         return """\
-command -v docker >/dev/null || exit 0
-echo '@@ version'; docker --version
+echo '@@ version'; docker --version 2>/dev/null ||
+  { echo '@@ others'; for e in docker podman nerdctl; do [ ! -x "$(command -v $e)" ] || echo $e; done; exit 0; }
 echo '@@ info'; i=$(timeout 25 docker info --format '{{json .}}' 2>&1); e=$?; printf '%s\\n' "$i"; echo "@@ exit $e"
 d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
 [ -n "$d" ] && { echo '@@ df'; timeout 4 df -P -k "$d" | tail -n 1; }
@@ -65,17 +69,18 @@ d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
 
     def parse(self, raw: Result) -> DockerValue:
         client = section(raw.stdout, "version")
-        version = re.search(r"version ([^\s,]+)", client)
+        version = re.search(r"(\w+) version ([^\s,]+)", client)
         lines = section(raw.stdout, "info").splitlines()
         info = next((Json.load(line) for line in lines if line.startswith("{")), Json(None))
         error = "" if info.at("ServerVersion").text else _refusal(raw, info, lines)
         room = section(raw.stdout, "df").split()
-        installed = raw.timed_out or bool(sections(raw.stdout))
+        missing = ("others",) in {part.words for part in sections(raw.stdout)}
+        installed = raw.timed_out or (bool(sections(raw.stdout)) and not missing)
         return DockerValue(
             installed=installed,
             reachable=bool(info.at("ServerVersion").text),
             error=error if installed else "docker is not installed",
-            client_version=version[1] if version else "",
+            client_version=version[2] if version else "",
             server_version=info.at("ServerVersion").text,
             root_dir=info.at("DockerRootDir").text,
             root_free=_kilobytes(room[3]) if len(room) > 3 else None,
@@ -83,6 +88,8 @@ d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
             runtimes=tuple(sorted(info.at("Runtimes").entries)),
             default_runtime=info.at("DefaultRuntime").text,
             arch=info.at("Architecture").text,
+            engine=version[1].lower() if version else "",
+            others=tuple(section(raw.stdout, "others").split()),
             problems=complaints(raw),
         )
 
@@ -230,11 +237,12 @@ def _container(line: str) -> Container | None:
     if not said.at("Id").text:
         return None
     state, labels = said.at("State"), said.at("Labels")
+    mapped = (*said.at("Devices").items, *said.at("HostConfig", "Devices").items)
     return Container(
         id=said.at("Id").text,
         name=said.at("Name").text.removeprefix("/"),
         image=said.at("Ref").text,
-        image_id=said.at("Image").text,
+        image_id=_image_id(said.at("Image").text),
         state=state.at("Status").text,
         exit_code=state.at("ExitCode").number,
         oom_killed=state.at("OOMKilled").true,
@@ -244,8 +252,8 @@ def _container(line: str) -> Container | None:
         finished=_moment(state.at("FinishedAt").text),
         restarts=said.at("RestartCount").number or 0,
         pid=state.at("Pid").number or None,
-        devices=_devices(said.at("Devices").items, "" if said.at("Runtime").text in _PLAIN_RUNTIMES else visible),
-        privileged=said.at("Privileged").true,
+        devices=_devices(mapped, "" if said.at("Runtime").text in _PLAIN_RUNTIMES else visible),
+        privileged=said.at("Privileged").true or said.at("HostConfig", "Privileged").true,
         user=said.at("User").text,
         pod="/".join(labels.at(f"io.kubernetes.pod.{key}").text for key in ("namespace", "name")).strip("/"),
         cluster=labels.at("qnext.cluster").text,
@@ -258,7 +266,14 @@ def _container(line: str) -> Container | None:
     )
 
 
-_PLAIN_RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
+def _image_id(text: str) -> str:
+    """podman leaves out which kind of digest it is; nerdctl gives the image's name, which is none."""
+    if text.startswith("sha256:"):
+        return text
+    return f"sha256:{text}" if re.fullmatch("[0-9a-f]{64}", text) else ""
+
+
+_PLAIN_RUNTIMES = ("runc", "crun", "io.containerd.runc.v2", "oci", "native")
 """What maps no NPU, whatever ASCEND_VISIBLE_DEVICES says: images may set it, only Ascend's own runtime heeds it."""
 
 
@@ -318,7 +333,7 @@ echo "@@ exit $e"; printf '%s\\n' "$i"
         return ImageValue(
             ref=self.ref,
             present=True,
-            id=said.at("Id").text,
+            id=_image_id(said.at("Id").text),
             arch=said.at("Architecture").text,
             digests=said.at("RepoDigests").texts,
             env={key: value for key, _, value in env},
@@ -326,6 +341,10 @@ echo "@@ exit $e"; printf '%s\\n' "$i"
             created=said.at("Created").text,
             problems=complaints(raw),
         )
+
+
+_ABSENT = ("no such image", "image not known")
+"""What docker and nerdctl say, and podman."""
 
 
 def _no_image(raw: Result, lines: list[str]) -> tuple[str, ...]:
@@ -336,5 +355,5 @@ def _no_image(raw: Result, lines: list[str]) -> tuple[str, ...]:
     if ("exit", "124") in words:
         return (*complaints(raw), "the docker daemon does not answer")
     said = [line for line in lines if line not in ("[]", "{}")]
-    absent = any("no such image" in line.lower() for line in said)
+    absent = any(words in line.lower() for words in _ABSENT for line in said)
     return complaints(raw) if absent else (*complaints(raw), *said[:1]) or ("docker image inspect said nothing",)

@@ -16,6 +16,7 @@ from provision.accel.ascend.driver import (
 from provision.facts.base import Fact
 from provision.facts.reading import complaints, integer, sections
 from provision.results import Result
+from provision.shell import quote
 
 DRIVER = "/usr/local/Ascend/driver/version.info"
 FIRMWARE = "/usr/local/Ascend/firmware/version.info"
@@ -140,3 +141,41 @@ def _kind(word: str | None) -> PathKind:
             return word
         case _:
             return "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class PackageWorkValue:
+    """What this tool has installed on the node: checksums of packages by kind (``ops``). ``awaits_boot``: what it
+    installed since the last boot runs after the next one only."""
+
+    done: tuple[tuple[str, str], ...] = ()
+    awaits_boot: bool = False
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackageWork(Fact[PackageWorkValue]):
+    """The notes in ``folder`` of packages that were installed: some leave no record of their own."""
+
+    name: ClassVar[str] = "package-work"
+    folder: str = "/var/lib/qnext/driver"
+
+    def script(self) -> str:
+        return f"""\
+d={quote(self.folder)}
+for f in "$d"/done-*; do
+  if [ -f "$f" ]; then echo "done ${{f##*/done-}} $(head -c 64 "$f")"; fi
+done
+if [ -f "$d/awaits-boot" ] && [ "$(cat "$d/awaits-boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+  echo awaits
+fi
+:
+"""
+
+    def parse(self, raw: Result) -> PackageWorkValue:
+        words = [line.split() for line in raw.stdout.splitlines()]
+        return PackageWorkValue(
+            done=tuple((line[1], line[2]) for line in words if line[:1] == ["done"] and len(line) == 3),
+            awaits_boot=["awaits"] in words,
+            problems=complaints(raw),
+        )

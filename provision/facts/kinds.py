@@ -158,6 +158,7 @@ def standard_facts(settings: Settings) -> list[Fact[object]]:
     from provision.facts.machine import Machine
     from provision.facts.model import ModelFolder
     from provision.facts.network import Network, Ports
+    from provision.facts.packages import installed_packages
     from provision.facts.processes import Processes
     from provision.facts.proxy import Proxy
     from provision.facts.python import PythonEnvironment
@@ -178,8 +179,18 @@ def standard_facts(settings: Settings) -> list[Fact[object]]:
         *(_npu_facts(settings) if settings.hardware != "cpu" else ()),
         *(ModelFolder(settings.model.folder), Processes(), SharedMemory(), Listing(state)),
         Clusters(settings.state_dir, settings.cluster),
+        installed_packages(settings),
         *([PythonEnvironment(evaluate.venv, files=evaluate.datasets)] if evaluate.venv else ()),
+        *(_source_facts(settings) if settings.install.method == "source" else ()),
     ]
+
+
+def _source_facts(settings: Settings) -> list[Fact[object]]:
+    from provision.facts.source import SourceInstall
+    from provision.facts.toolchain import Toolchain
+
+    python = settings.install.source.python
+    return [SourceInstall(settings.venv, settings.wheels, python), Toolchain(python)]
 
 
 def _npu_facts(settings: Settings) -> list[Fact[object]]:

@@ -6,6 +6,7 @@ Titles are set by setproctitle, so ``vllm serve`` alone misses engines and worke
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,7 +35,8 @@ def masked(args: str) -> str:
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
     """A process; ``age`` in seconds, ``started`` in seconds since 1970 by the node's clock. ``kind`` is vllm, ray,
-    mooncake or proxy (a load balancer before servers). ``container`` is the id of its container. In ``args`` the values
+    mooncake or proxy (a load balancer before servers). ``container`` is the id of its container, or of its
+    run where servers are processes. In ``args`` the values
     of keys and passwords are masked."""
 
     pid: int
@@ -65,12 +67,14 @@ class Processes(Fact[ProcessesValue]):
         return _LOOK
 
     def parse(self, raw: Result) -> ProcessesValue:
-        found = [process for part in sections(raw.stdout) if (process := _process(part)) is not None]
+        parts = sections(raw.stdout)
+        runs = {part.words[1]: part.words[2] for part in parts if part.words[:1] == ("run",) and len(part.words) == 3}
+        found = [process for part in parts if (process := _process(part, runs)) is not None]
         return ProcessesValue(tuple(sorted(found, key=lambda p: p.pid)), complaints(raw))
 
 
 # One grep finds the candidates: ps is no part of coreutils, and a fork a process is too dear on a big host. The
-# brackets keep grep from finding itself.
+# brackets keep grep from finding itself. Where servers run without docker, run folders tell which sessions are theirs.
 _LOOK = """\
 read -r up _ </proc/uptime; t=$(getconf CLK_TCK 2>/dev/null || echo 100); now=
 for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_server|[m]ooncake|[_]proxy_' \
@@ -84,12 +88,16 @@ for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_serve
   tr '\\0\\n' '  ' <"$f" 2>/dev/null; echo
   cat "$d/cgroup" 2>/dev/null
 done
+# Where docker stands for processes of ours, each is the first of a session.
+for d in ${_er:+"$_er"/*/run/*}; do
+  { read -r p x <"$d/server" && read -r i <"$d/id"; } 2>/dev/null && echo "@@ run $p $i"
+done
 :
 """
 
 
-def _process(part: Section) -> ServerProcess | None:
-    """Lines: uptime and ticks a second, /proc/PID/stat, command line, cgroups."""
+def _process(part: Section, runs: Mapping[str, str]) -> ServerProcess | None:
+    """Lines: uptime and ticks a second, /proc/PID/stat, command line, cgroups. ``runs``: ids of runs by session."""
     lines = [*part.lines, "", "", ""]
     pid = integer(part.words[0]) if part.words else None
     args = masked(lines[2])
@@ -107,7 +115,7 @@ def _process(part: Section) -> ServerProcess | None:
         age=seconds,
         kind=kind,
         args=args,
-        container=container[0] if container else "",
+        container=container[0] if container else runs.get(stat[3], "") if len(stat) > 3 else "",
         started=now - seconds if now is not None and seconds is not None else None,
     )
 

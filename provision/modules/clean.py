@@ -1,7 +1,8 @@
 """Remove everything of this cluster from the node's state folder: launch files, and jobs after ending them.
 
-What ``check --fix`` changed outside of that folder is put back first, from the record that it left there. What cannot
-be put back keeps the folder, as the old value stands nowhere else.
+Keys that a spread from node to node has left behind, as it was broken off, go too. What ``check --fix`` changed outside
+of that folder is put back first, from the record that it left there. What cannot be put back keeps the folder, as the
+old value stands nowhere else.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Iterable
 
 from provision.actions import Run
 from provision.checks.undo import undo_all
+from provision.facts.authorized_keys import AuthorizedKeys
 from provision.facts.base import Fact
 from provision.facts.files import Listing
 from provision.inventory.model import Settings
+from provision.modules import spreading
 from provision.modules.base import ModuleArgs, NodeRun, Outcome
 from provision.node import Node
 from provision.serve import launch
@@ -27,11 +30,13 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    return [Listing(launch.folder(settings))]
+    return [Listing(launch.folder(settings)), AuthorizedKeys(settings.cluster)]
 
 
 def run(args: Args, node: Node) -> NodeRun:
     folder = launch.folder(node.settings)
+    if node.get(AuthorizedKeys(node.settings.cluster)).files:
+        yield spreading.leftover(node.settings.cluster)
     if not node.get(Listing(folder)).exists:
         return Outcome(f"no {folder}")
     yield Run(

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from provision import clock
 from provision.errors import ProofFailed, ProvisionError
+from provision.facts.authorized_keys import AuthorizedKeys
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.files import Listing
@@ -31,7 +32,12 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    own: list[Fact[object]] = [Containers(settings.cluster), Ports(), Listing(launch.folder(settings))]
+    own: list[Fact[object]] = [
+        Containers(settings.cluster),
+        Ports(),
+        Listing(launch.folder(settings)),
+        AuthorizedKeys(settings.cluster),
+    ]
     return own if settings.hardware == "cpu" else [*own, NpuSmi()]
 
 
@@ -58,6 +64,7 @@ def _certain(node: Node) -> Iterator[str]:
     if not value.reachable:
         yield f"containers: docker does not answer: {'; '.join(value.problems)}"
     listing = node.get(Listing(launch.folder(node.settings)))
+    yield from (f"a key of ours in {path}" for path in node.get(AuthorizedKeys(node.settings.cluster)).files)
     if listing.exists:
         yield f"files in {listing.folder}: {', '.join(listing.entries[:5]) or 'an empty folder'}"
 

@@ -1,120 +1,104 @@
-"""Have a container image on the node: pulled as a detached job, from the first repository that answers.
+"""Have the servers' image on every node: one digest for all, from the first source that has it, as detached jobs.
 
-The pull outlives a dropped connection and a killed controller; the next run attaches to it.
+Which digest that is the inventory pins, the nodes that hold it tell, or one registry is asked once. A mirror is only
+ever asked for that digest. A pull outlives a dropped connection and a killed controller; the next run attaches to it.
+With ``install.spread`` one node pulls and the others get the image from it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import Field
 
-from provision.actions import Job, JobProgress, Run
-from provision.diagnose import autopsy
-from provision.errors import CommandFailed, RemoteError
 from provision.facts.base import Fact
 from provision.facts.docker import Image
+from provision.findings import Finding
+from provision.install import images
+from provision.install.images import Wanted
 from provision.inventory.model import Settings
-from provision.modules.base import ModuleArgs, NodeRun, Outcome
-from provision.node import Node
-from provision.serve import launch
-from provision.shell import quote
+from provision.modules import caching, pulling, spreading
+from provision.modules.base import ClusterRun, ModuleArgs, Outcome
+from provision.modules.pulling import Pulled, Steps
+from provision.node import Cluster, Node
+from provision.serve.images import parse_image
 
-SCOPE = "node"
+SCOPE = "cluster"
 
 
 class Args(ModuleArgs):
-    """Which image, and where else it may come from."""
+    """How patiently; which image, from where and how it spreads is the inventory's to say (``install``)."""
 
-    ref: str = Field(description="full reference of the image")
-    mirrors: tuple[str, ...] = Field((), description="repositories that hold the same image, tried in order")
-    timeout: float = Field(3600.0, gt=0, description="seconds that the pull may take")
+    timeout: float = Field(3600.0, gt=0, description="seconds that the pull may take on one node")
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    return [Image(args.ref)]
+    return [Image(settings.install.ref)] if settings.install.method == "image" else []
 
 
-def run(args: Args, node: Node) -> NodeRun:
-    if node.get(Image(args.ref)).present:
-        return Outcome(f"{args.ref} is there")
-    try:
-        yield _pull(args, node)
-    except CommandFailed as error:
-        with suppress(CommandFailed):
-            yield _sweep(args, node)
-        raise autopsy.explained(error) from None
-    if not node.get(Image(args.ref)).present:
-        raise RemoteError(f"{args.ref} is not there after its pull ended well", node=node.name)
-    return Outcome(f"{args.ref} pulled")
-
-
-def _job(ref: str) -> str:
-    return "pull-" + re.sub(r"[^A-Za-z0-9.]+", "-", ref)
-
-
-def _sweep(args: Args, node: Node) -> Run:
-    """A pull that failed leaves the node as it was; its log is in the run directory."""
-    cluster = launch.folder(node.settings)
-    folders = " ".join(quote(path) for path in (f"{cluster}/jobs", cluster, node.settings.state_dir))
-    return Run(
-        label="remove what the failed pull left",
-        script=f"rm -rf -- {quote(f'{cluster}/jobs/{_job(args.ref)}')}\nrmdir -- {folders} 2>/dev/null || :\n",
-        affects=frozenset(),
+def run(args: Args, cluster: Cluster) -> ClusterRun:
+    install = cluster.settings.install
+    if install.method != "image":
+        return Outcome("no image: the servers are built from source", skipped=True)
+    wanted = images.servers(install)
+    missing = pulling.lacking(cluster, wanted.ref)
+    if not missing:
+        return Outcome(f"{wanted.ref} is there")
+    wanted = yield from pulling.settled(cluster, wanted, missing[0])
+    pulled = yield from _brought(cluster, wanted, missing, args.timeout)
+    return Outcome(
+        _message(wanted, missing, pulled),
+        data={"digest": pulled.digest},
+        findings=() if pulled.planned else tuple(_findings(cluster, pulled)),
     )
 
 
-def _pull(args: Args, node: Node) -> Job:
-    return Job(
-        label=f"pull {args.ref}",
-        name=_job(args.ref),
-        script=pull_script(args.ref, args.mirrors),
-        deadline=args.timeout,
-        progress=progress,
-        hint=f"docker pull {args.ref} on {node.name}; other repositories can be named in qnext.install.mirrors",
-        affects=frozenset({"image", "docker", "disk"}),
-    )
+def _brought(cluster: Cluster, wanted: Wanted, missing: Sequence[Node], timeout: float) -> Steps:
+    if cluster.settings.install.spread == "tree" and len(cluster.nodes) > 1:
+        return (yield from _by_tree(cluster, wanted, missing, timeout))
+    if cluster.settings.install.spread == "registry":
+        return (yield from caching.pull(cluster, wanted, missing, timeout))
+    return (yield from pulling.pull(missing, wanted, timeout))
 
 
-def sources(ref: str, mirrors: Iterable[str]) -> list[str]:
-    """``ref`` itself, then the same tag or digest in each mirror."""
-    name = ref.split("@")[0]
-    slash = name.rfind("/")
-    colon = name.find(":", slash)
-    suffix = ref[colon:] if colon >= 0 else ref[len(name) :]
-    return [ref, *(mirror.rstrip("/") + suffix for mirror in mirrors)]
+def _by_tree(cluster: Cluster, wanted: Wanted, missing: Sequence[Node], timeout: float) -> Steps:
+    """From nodes that hold it, or from the one that pulls it, to all others."""
+    missed = {node.name for node in missing}
+    holders = [node for node in cluster.nodes if node.name not in missed]
+    pulled = Pulled(wanted.digest, sources={})
+    if not holders:
+        holders = list(missing[:1])
+        pulled = yield from pulling.pull(holders, wanted, timeout)
+    takers = [node.name for node in missing if node not in holders]
+    if pulled.planned or not takers:
+        return pulled
+    image_id = holders[0].get(Image(wanted.ref)).id
+    same = [node.name for node in holders if node.get(Image(wanted.ref)).id == image_id]
+    yield from spreading.spread_image(cluster, wanted.ref, image_id, same, takers, timeout)
+    return pulled
 
 
-def pull_script(ref: str, mirrors: Iterable[str]) -> str:
-    """Try each source in turn; name the image as the inventory does. Exit status: the last pull's."""
-    candidates = " ".join(quote(s) for s in sources(ref, mirrors))
-    return f"""\
-status=1
-for source in {candidates}; do
-  echo "pulling $source"
-  docker pull "$source"
-  status=$?
-  [ $status -eq 0 ] || continue
-  [ "$source" = {quote(ref)} ] || docker tag "$source" {quote(ref)}
-  exit
-done
-exit $status
-"""
+def _message(wanted: Wanted, missing: Sequence[Node], pulled: Pulled) -> str:
+    """What is where now, by which digest, and whence."""
+    sources = sorted({source for source in (pulled.sources or {}).values() if source})
+    on = f"on {len(missing)} nodes" if len(missing) > 2 else "on " + " and ".join(node.name for node in missing)
+    digest = f" ({pulled.digest})" if pulled.digest and not wanted.ref.endswith(pulled.digest[7:]) else ""
+    return f"{pulling.named(wanted)}{digest} pulled {on}" + (f" from {', '.join(sources)}" if sources else "")
 
 
-_LAYER = re.compile(r"^([0-9a-f]{12}): (.+?)\s*$", re.MULTILINE)
-_DONE = ("Pull complete", "Already exists")
-
-
-def progress(log: str) -> JobProgress:
-    """Layers done of layers known, as ``docker pull`` prints them without a terminal."""
-    started = list(re.finditer(r"^pulling (.+)$", log, re.MULTILINE))
-    source = started[-1].group(1) if started else ""
-    layers = dict(_LAYER.findall(log[started[-1].end() :] if started else log))
-    if not layers:
-        return JobProgress(None, f"asking {source}" if source else "starting")
-    done = sum(1 for state in layers.values() if state.startswith(_DONE))
-    fetched = sum(1 for state in layers.values() if state == "Download complete")
-    return JobProgress((done + fetched / 2) / len(layers), f"{done} of {len(layers)} layers from {source}")
+def _findings(cluster: Cluster, pulled: Pulled) -> Iterator[Finding]:
+    """What went well and is to be known: sources that failed, and a tag that moves."""
+    install = cluster.settings.install
+    for source, why in dict(pair for passed in (pulled.passed or {}).values() for pair in passed).items():
+        nodes = [node for node, passed in (pulled.passed or {}).items() if source in dict(passed)]
+        yield Finding(
+            summary=f"{source}: {why}",
+            remedy=f"{', '.join(nodes)} went on with the next source; take it out of install.mirrors where it stays so",
+            level="warn",
+        )
+    if pulled.digest and not install.pinned and parse_image(install.image).floating:
+        yield Finding(
+            summary=f"{install.image} is a tag that moves; what it was now is {pulled.digest}",
+            remedy=f"to stay with it, install.digest: {pulled.digest}",
+            level="warn",
+        )

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from provision.actions import On
-from provision.errors import CommandFailed, ProvisionError
+from provision.errors import CommandFailed
 from provision.facts.base import Fact
 from provision.facts.docker import Image
+from provision.install import images
 from provision.inventory.model import Settings
-from provision.modules import image
-from provision.modules.base import ClusterRun, ModuleArgs, NodeRun, Outcome
+from provision.modules import pulling
+from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.node import Cluster, Node
 from provision.serve import launch
 
@@ -48,27 +48,14 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
 
 
 def _had(args: Args, node: Node, ref: str) -> ClusterRun:
+    if node.get(Image(ref)).present:
+        return Outcome(f"{ref} is there")
     try:
-        return (yield from _on(node, image.run(image.Args(ref=ref, timeout=args.timeout), node)))
+        yield from pulling.pull([node], images.other(ref, node.settings.install), args.timeout)
     except CommandFailed as error:
         error.hint = (
             f"try docker pull {ref} on {node.name}: correct qnext.serve.router.image, docker login there where it is "
             "private, or bring it by docker save and docker load; without that key the servers' image is used"
         )
         raise
-
-
-def _on(node: Node, steps: NodeRun) -> ClusterRun:
-    """What is done on one node, as a part of what is done on the cluster."""
-    try:
-        action = next(steps)
-        while True:
-            try:
-                results = yield On({node.name: action})
-            except ProvisionError as error:
-                action = steps.throw(error)
-            else:
-                action = steps.send(results[node.name])
-    except StopIteration as ended:
-        outcome: Outcome | None = ended.value
-        return outcome
+    return Outcome(f"{ref} pulled")

@@ -37,5 +37,5 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
         f"{ref} is not the same image on every node",
         node=fewest[0],
         evidence=seen,
-        hint=f"on the nodes that differ: docker rmi {ref}; then run up again, or pin the image by digest",
+        hint=f"on the nodes that differ: docker rmi {ref}; then run up again, which pulls what the others hold",
     )

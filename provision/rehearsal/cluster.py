@@ -193,6 +193,8 @@ def _write_keys(folder: Path, nodes: list[Node], port: int) -> None:
     for node in nodes:
         public = (folder / "keys" / f"host_{node.name}.pub").read_text().split()
         lines.append(f"[{node.address}]:{port} {public[0]} {public[1]}\n")
+        (Path(node.root) / "etc/ssh").mkdir(parents=True, exist_ok=True)
+        (Path(node.root) / "etc/ssh/ssh_host_ed25519_key.pub").write_text(" ".join(public) + "\n")
     (folder / "known_hosts").write_text("".join(lines))
 
 

@@ -47,6 +47,8 @@ def do(node: Node, key: str, value: str) -> None:
     for path in _hidden(node, key, value):
         if os.path.lexists(path) and not os.path.lexists(_aside(path)):
             os.rename(path, _aside(path))
+    if key == "engine":
+        os.symlink(os.path.join(node.folder, value), f"{node.root}/usr/bin/{value}")
     host.follow(node)
     if key.startswith("mount/") and value == "folder":
         os.makedirs(f"{node.root}/{host.source_of(key.removeprefix('mount/'))}", exist_ok=True)
@@ -67,6 +69,8 @@ def undo(node: Node, key: str, value: str) -> None:
         path = _shard(node, value)
         if os.path.getsize(path) < _whole(node, value):
             os.truncate(path, _whole(node, value))
+    if key == "engine":
+        os.unlink(f"{node.root}/usr/bin/{value}")
     if key.startswith("mount/") and value == "folder":
         with suppress(OSError):
             os.rmdir(f"{node.root}/{host.source_of(key.removeprefix('mount/'))}")
@@ -86,7 +90,13 @@ def undo(node: Node, key: str, value: str) -> None:
 def _hidden(node: Node, key: str, value: str) -> list[str]:
     """Files that a fault takes away."""
     root, weights = node.root, node.root + MODEL
-    commands = {"docker/missing": ("docker",), "sudo/missing": ("sudo",), "python/missing": ("python3", "bash")}
+    commands = {
+        "docker/missing": ("docker",),
+        "engine": ("docker",),
+        "sudo/missing": ("sudo",),
+        "python/missing": ("python3", "bash"),
+        "ssh_client/missing": ("ssh",),
+    }
     if key in commands:
         return [f"{root}/usr/bin/{name}" for name in commands[key]]
     if key == "weights/missing_shard":

@@ -81,12 +81,21 @@ FAULTS = (
           rf"none|{_ADDRESS}"),
     # versions and files of the driver
     Fault("driver/version", "VERSION", "version.info, npu-smi and board tell this driver"),
+    Fault("driver/installed", "VERSION", "version.info tells this driver: it was installed, and is loaded by the next "
+          "boot"),
+    Fault("firmware/installed", "VERSION", "the same of the firmware"),
+    Fault("package/<kind>", "fails, immediate", "the installer of a package (driver, firmware, toolkit, ops, nnal) "
+          "ends with an error; or what it installs runs at once, without a boot", "fails|immediate"),
+    Fault("boot/never", "1", "a node that is told to boot does not come back", _YES),
+    Fault("boot/ignored", "1", "a node that is told to boot does not go down", _YES),
+    Fault("boot/seconds", "seconds", "booting takes so long (1 is usual)", _NUMBER),
     Fault("driver/install_status", "text", "Driver_Install_Status of /etc/ascend_install.info"),
     Fault("firmware/version", "VERSION", "version.info and board tell this firmware; outside of 7.0.0 to 7.9.99 it "
           "doesn't fit"),
     Fault("firmware/compatibility", "NOT SUPPORT", "npu-smi -t board says so"),
     Fault("cann/version", "VERSION or none", "CANN on the host is this one (8.5.1 is usual), where this one keeps "
           "itself"),
+    Fault("cann/nnal", "missing", "NNAL (libatb.so) is not installed beside CANN", "missing"),
     Fault("mount/<name>", "missing, folder", "a source of container mounts isn't there, or docker made a folder of "
           "it: dcmi, lib64, version.info, ascend_install.info, hccn.conf, hccn_tool, npu-smi", "missing|folder"),
     # operating system
@@ -123,12 +132,19 @@ FAULTS = (
     Fault("nic/<if>/speed", "Mb/s", "speed of eth0 (25000 is usual)", r"-?\d+"),
     Fault("nic/<if>/state", "down", "the interface is down", "up|down|unknown"),
     Fault("nic/<if>/address", "none", "eth0 has lost its address", "none"),
-    Fault("tcp/<peer>", "refused, dropped, slow [MS]", "TCP from this node's Python programs to the node <peer>",
-          rf"refused|dropped|slow( {_NUMBER})?"),
+    Fault("tcp/<peer>", "refused, dropped, slow [MS]", "TCP from this node's Python programs and its ssh to the node "
+          "<peer>", rf"refused|dropped|slow( {_NUMBER})?"),
     Fault("dns/hang", "1 or seconds", "getent hangs", _NUMBER),
     Fault("dns/hostname", "ADDRESS or none", "what /etc/hosts has for the node's own name", rf"none|{_ADDRESS}"),
     Fault("port/<number>", "taken", "another program listens on the port", "taken|1"),
     Fault("python/missing", "1", "there is neither python3 nor bash", _YES),
+    Fault("python/version", "VERSION", "python3 is of this version (3.11.6 is usual)", r"3\.\d+\.\d+"),
+    # building from source
+    Fault("git/<host>", "down", "git does not reach the host of a repository; submodules: those of vllm-ascend",
+          "down"),
+    Fault("index/<host>", "down", "pip does not reach the host of a package index", "down"),
+    Fault("dnf", "down", "the system's packages cannot be downloaded", "down"),
+    Fault("build/fails", "text", "a wheel cannot be built, and the compiler says this"),
     # disks and folders
     Fault("disk/full", "1", "df shows no room; pulls and writes fail with: no space left on device", _YES),
     Fault("disk/free", "bytes", "df shows so much room", r"\d+"),
@@ -152,10 +168,14 @@ FAULTS = (
           rf"hang|{_NUMBER}"),
     Fault("docker/daemon", "down", "docker cannot reach its daemon", "down"),
     Fault("docker/missing", "1", "there is no docker", _YES),
+    Fault("engine", "podman", "containers are podman's, and there is no docker", "podman"),
     Fault("docker/version", "VERSION", "docker is of this version"),
     Fault("docker/pull_seconds_per_layer", "seconds", "pulls are slow", _NUMBER),
     Fault("docker/ascend_runtime", "1", "docker info lists the runtime ascend", _YES),
     Fault("registry/<host>", "down", "the registry cannot be reached from the node", "down"),
+    Fault("registry_rebuilt/<host>", "1", "this registry alone has another build under the same tags", _YES),
+    Fault("registry_dies/<host>", "count", "pulls from this registry break off after so many layers", r"\d+"),
+    Fault("registry_login/<host>", "USER:PASSWORD", "this registry is private: it wants this login", r"[^:]+:.+"),
     Fault("image/rebuilt", "1", "images that are pulled from now on are of another build: same tag, other id", _YES),
     Fault("image/package/<name>", "VERSION", "the package in the node's images is of this version (vllm, "
           "vllm-ascend, torch, torch-npu, triton-ascend, transformers, ray, cann, …)"),
@@ -176,6 +196,7 @@ FAULTS = (
     Fault("ssh/drop_after_bytes", "bytes", "all connections break after so much more output", r"\d+"),
     Fault("ssh/password", "text", "password logins work with this password"),
     Fault("ssh/forwarding", "refused", "sshd forwards no connections", "refused"),
+    Fault("ssh_client/missing", "1", "there is no ssh to reach other nodes with", _YES),
     Fault("sudo/<user>", "nopasswd, password, denied", "what sudo lets this user do", "nopasswd|password|denied"),
     Fault("sudo/missing", "1", "there is no sudo", _YES),
     Fault("image/program/<name>", "present or missing", "images that serve have the command or lack it: vllm-router "

@@ -182,10 +182,15 @@ def _identity(node: Node) -> dict[str, Content]:
         "proc/sys/kernel/osrelease": f"{kernel}\n",
         "proc/sys/kernel/ostype": "Linux\n",
         "proc/sys/kernel/hostname": f"{node.name}\n",
-        "proc/sys/kernel/random/boot_id": f"7a1f0c4e-52a9-4a86-9d5a-{node.number:012x}\n",
+        "proc/sys/kernel/random/boot_id": f"{boot_id(node)}\n",
         "proc/cmdline": "BOOT_IMAGE=/vmlinuz root=/dev/nvme0n1p2 ro crashkernel=2048M\n",
         "proc/loadavg": "1.52 1.40 1.31 2/3120 48123\n",
     }
+
+
+def boot_id(node: Node) -> str:
+    """Which boot this is: another one each time (``boot/count``)."""
+    return f"7a1f0c4e-52a9-4a86-{0x9D5A + int(node.state.number('boot/count')):04x}-{node.number:012x}"
 
 
 def kernel_of(node: Node) -> str:
@@ -393,8 +398,8 @@ def _docker_client(state: State) -> dict[str, Content]:
 def _driver(node: Node) -> dict[str, Content]:
     state, base = node.state, "usr/local/Ascend"
     found: dict[str, Content] = {
-        f"{base}/driver/version.info": _DRIVER.format(version=state.get("driver/version", HDK)),
-        f"{base}/firmware/version.info": _FIRMWARE.format(version=state.get("firmware/version", FIRMWARE)),
+        f"{base}/driver/version.info": _DRIVER.format(version=_installed(state, "driver", HDK)),
+        f"{base}/firmware/version.info": _FIRMWARE.format(version=_installed(state, "firmware", FIRMWARE)),
         "etc/ascend_install.info": _INSTALL.format(status=state.get("driver/install_status", "complete")),
         f"{base}/driver/lib64/common/libc_sec.so": "",
         f"{base}/driver/lib64/driver/libascend_hal.so": "",
@@ -402,6 +407,11 @@ def _driver(node: Node) -> dict[str, Content]:
         "etc/hccn.conf": "".join(f"{line}\n" for line in _hccn_conf(node)),
     }
     return found
+
+
+def _installed(state: State, part: str, usual: str) -> str:
+    """The version on the disk; the one that runs is another until the next boot."""
+    return state.get(f"{part}/installed") or state.get(f"{part}/version", usual)
 
 
 def _hccn_conf(node: Node) -> Iterator[str]:
@@ -421,7 +431,10 @@ def _cann(node: Node) -> dict[str, Content]:
     if version == "none":
         return {}
     links: dict[str, Content] = {path: Link(target) for path, target in cann.links(version).items()}
-    return {**cann.files(version, "aarch64"), **links}
+    nnal: dict[str, Content] = {}
+    if node.state.get("cann/nnal") != "missing":
+        nnal = {**cann.nnal_files(version), "usr/local/Ascend/nnal/atb/latest": Link(version)}
+    return {**cann.files(version, "aarch64"), **links, **nnal}
 
 
 class PciDevice(NamedTuple):

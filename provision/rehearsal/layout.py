@@ -16,11 +16,13 @@ from provision.rehearsal.weights import write_weights
 MODEL = "/data/weights/Qwen3-Next-80B-A3B-Instruct"
 
 _COMMANDS = {
+    "ascend-package": "ascend_package",
     "docker": "docker.cli",
     "ps": "ps",
     "pgrep": "ps",
     "sudo": "sudo",
     "python3": "python3",
+    "git": "venv.git",
 }
 _INSIDE = {
     "bash": "inside",
@@ -103,6 +105,7 @@ def _write_commands(node: Node) -> None:
         os.makedirs(f"{node.extras}/{group}", exist_ok=True)
         _launcher(node, f"{node.extras}/{group}", name, module)
     _launcher(node, node.folder, "shim", "docker.shim")
+    _launcher(node, node.folder, "podman", "docker.cli")
     _launcher(node, node.folder, "rewriting-sh", "shell")
     system.write_scripts(node, folder, arch=arch(node.hardware), cpus=host.cpus_of(node))
     system.link_real(node, folder)

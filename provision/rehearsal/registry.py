@@ -11,7 +11,8 @@ _REPOSITORIES = (
 )
 _RELEASES = ("v0.13.0", "v0.16.0rc1", "v0.18.0", "v0.23.0")
 _SUFFIXES = {"": "ascend910b1", "-a3": "ascend910_9391", "-openeuler": "ascend910b1", "-a3-openeuler": "ascend910_9391"}
-_CPU = ("quay.io/rehearsal/vllm-cpu", "v0.18.0")
+_CPU = ("quay.io/rehearsal/vllm-cpu", "quay.nju.edu.cn/rehearsal/vllm-cpu")
+_CPU_TAGS = ("v0.18.0", "latest")
 _NGINX = ("nginx", "docker.io/library/nginx", "docker.m.daocloud.io/library/nginx")
 _NGINX_TAGS = ("1.27", "1.28", "alpine", "latest")
 _LAYERS = 8
@@ -25,7 +26,8 @@ def shipped_images() -> list[dict[str, object]]:
         for release in _RELEASES
         for suffix, soc in _SUFFIXES.items()
     ]
-    return [*found, _image(*_CPU, "", "amd64"), *_nginx()]
+    own = [_image(repository, tag, "", "amd64") for repository in _CPU for tag in _CPU_TAGS]
+    return [*found, *own, *_nginx()]
 
 
 def _nginx() -> list[dict[str, object]]:

@@ -29,7 +29,7 @@ MAPPED_TOPS = (
 _END = r"(?![A-Za-z0-9_.-])"
 _PATH = re.compile(
     rf"/(?:(?:{MAPPED_TOPS}){_END}"
-    rf"|usr/(?:local|bin|sbin){_END}"
+    rf"|usr/(?:local|bin|sbin|include){_END}"
     rf"|dev{_END}(?!/(?:{REAL_DEVICES}){_END})"
     rf"|proc/(?:(?:{MAPPED_PROC}){_END}|[\[*]|[^/\s\"']+/cgroup{_END}))"
 )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import asyncssh
 
+from provision.rehearsal import booting
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import LineMapper, Unmapper, rewrite
 from provision.rehearsal.standins.net import Socket, listeners, live_files
@@ -30,6 +31,8 @@ MAX_SESSIONS = 10
 _CHUNK = 65536
 _POLL = 0.05
 _SHELL_ON_STDIN = re.compile(r"\bsh -s\b|\bsh\s*$")
+_RESTRICT = re.compile(r"^restrict(?=[, ])(?!.*,port-forwarding)")
+_RESTRICTED = "no-pty,no-port-forwarding,no-agent-forwarding,no-X11-forwarding"
 _STATE_EVERY = 20
 """Polls between two looks at all state: for files that somebody wrote by hand."""
 
@@ -49,19 +52,37 @@ class NodeServer:
         self._taken: dict[int, asyncio.Server] = {}
         self._running: set[asyncio.Task[int]] = set()
         self._ports_seen: list[Socket] | None = None
+        self._booting: asyncio.Task[None] | None = None
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.logins: dict[str, list[str]] = {}
 
     async def follow_state(self) -> None:
         """Bring listeners in line with the node's state."""
         state = self.node.state
-        wanted = (not state.get("ssh/stopped"), state.get("ssh/host_key"))
+        if state.get("boot/requested") and self._booting is None:
+            self._booting = asyncio.create_task(self._boot())
+        off = state.get("ssh/stopped") or self._booting is not None
+        wanted = (not off, state.get("ssh/host_key"))
         if wanted != self._listening:
             await self._relisten(*wanted)
         if state.get("ssh/drop_now"):
             state.clear("ssh/drop_now")
             self.drop_all()
         await self._take_ports()
+
+    async def _boot(self) -> None:
+        """The machine goes down with all that runs on it, and comes up again as another boot: see ``booting``."""
+        if self.node.state.get("boot/ignored"):
+            self.node.state.clear("boot/requested")
+        else:
+            await self._relisten(False, "")
+            self.drop_all()
+            await asyncio.to_thread(booting.go_down, self.node)
+            await asyncio.sleep(self.node.state.number("boot/seconds", booting.SECONDS))
+            while self.node.state.get("boot/never"):
+                await asyncio.sleep(_POLL)
+            await asyncio.to_thread(booting.come_up, self.node)
+        self._booting = None
 
     def drop_all(self) -> None:
         """Cut every connection without a word, as a dead router does."""
@@ -70,6 +91,9 @@ class NodeServer:
 
     async def close(self) -> None:
         """Stop listening and cut what is open."""
+        if self._booting is not None:
+            self._booting.cancel()
+            await asyncio.gather(self._booting, return_exceptions=True)
         await self._relisten(False, "")
         self.drop_all()
         for server in self._taken.values():
@@ -104,6 +128,15 @@ class NodeServer:
         """Keys that may log in; every user of the node has the same."""
         known = {"root", "operator", "sudoer", "deploy"}
         return [(self._keys / "id_ed25519.pub").read_bytes()] if user in known else []
+
+    def own_keys(self, user: str) -> list[str]:
+        """The lines of the user's own authorized_keys; ``restrict`` in the words that were before it."""
+        path = Path(login_environment(self.node, user)["HOME"], ".ssh/authorized_keys")
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        return [_RESTRICT.sub(_RESTRICTED, line) for line in lines]
 
     def _sftp(self, channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
         return asyncssh.SFTPServer(channel, chroot=self.node.root.encode())
@@ -193,6 +226,12 @@ class _Login(asyncssh.SSHServer):
             self._server.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
+        keys = asyncssh.SSHAuthorizedKeys()
+        for line in self._server.own_keys(username):
+            with contextlib.suppress(ValueError):  # as sshd does with lines that it doesn't understand
+                keys.load(line)
+        if self._connection is not None:
+            self._connection.set_authorized_keys(keys)
         return True
 
     def public_key_auth_supported(self) -> bool:

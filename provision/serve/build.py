@@ -199,9 +199,12 @@ def _devices(layout: Layout, group: Layout, seat: Seat) -> tuple[tuple[int, ...]
     """The devices of a server's container, and the variables that choose among them.
 
     A device goes into one container only, so each gets its own alone; privileged containers share all of a node, and
-    choose by index among those that they see [vllm-ascend issues 2698, 632]."""
+    choose by index among those that they see [vllm-ascend issues 2698, 632]. A process without a container sees all
+    that the node has, in the order of their numbers."""
     site = group.sites[seat.index]
     own = group.devices_of(site) if seat.devices is None else seat.devices
+    if own and layout.settings[0].install.method == "source":
+        return own, {"ASCEND_RT_VISIBLE_DEVICES": ",".join(map(str, own))}
     if not (own and layout.settings[0].install.privileged):
         return own, {}
     every = sorted(next(each.devices for each in layout.sites if each.node == site.node))

@@ -45,6 +45,6 @@ def of_container(node: Node, container: Container, planned: Launch) -> tuple[str
     if planned.secrets and container.process in node.get(launch.stale_secrets(node.settings)).processes:
         reasons.append("runs with another API key")
     image = node.get(Image(planned.plan.process(container.process).image or node.settings.install.ref))
-    if image.id and container.image_id != image.id:
+    if image.id and container.image_id and container.image_id != image.id:
         reasons.append(f"runs image {container.image_id[:19]}, the node holds {image.id[:19]}")
     return tuple(reasons)

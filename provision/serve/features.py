@@ -27,10 +27,16 @@ def asked(layout: Layout, rows: Table) -> Declared:
     if layout.accelerator.image_suffixes is None:
         return Declared(layout.accelerator.name)
     release = layout.release.name if layout.release else ""
-    if not release and layout.image.tag.partition("-")[0] == "main":
+    if not release and "main" in (layout.image.tag.partition("-")[0], _built(layout)):
         release = "main"
     model = layout.profile.name if layout.profile else ""
     return Declared(layout.accelerator.name, release, features(layout, rows), model)
+
+
+def _built(layout: Layout) -> str:
+    """The release that is built from source, as the inventory says it."""
+    install = layout.head.install
+    return (install.source.release or "") if install.method == "source" else ""
 
 
 def features(layout: Layout, rows: Table) -> tuple[str, ...]:

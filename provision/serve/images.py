@@ -49,7 +49,7 @@ def parse_image(reference: str) -> ImageRef:
     name, _, digest = reference.partition("@")
     repository, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
-        repository, tag = name, "" if digest else "latest"
+        repository, tag = name, "" if digest or not name else "latest"
     stem, *suffixes = tag.split("-") if tag else [""]
     release = parse_release(stem)
     floating = stem in _FLOATING

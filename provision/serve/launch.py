@@ -166,8 +166,12 @@ def observed_site(node: Node) -> Site:
     devices = settings.devices
     if devices is None:
         devices = () if settings.hardware == "cpu" else node.get(Davinci()).devices
-    address = settings.data_address or _found_address(node)
-    return Site(node.name, node.index, address, settings.data_interface or "", tuple(devices))
+    return Site(node.name, node.index, address_of(node), settings.data_interface or "", tuple(devices))
+
+
+def address_of(node: Node) -> str:
+    """A node's address among the others, declared or found."""
+    return node.settings.data_address or _found_address(node)
 
 
 def _found_address(node: Node) -> str:

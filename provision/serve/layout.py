@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provision.accel.protocol import Accelerator, accelerator
-from provision.inventory.model import Settings
+from provision.inventory.model import Settings, Source
 from provision.serve.images import ImageRef, parse_image
 from provision.serve.plan import Site
 from provision.serve.profiles import Profile, load_profile
-from provision.serve.releases import Release
+from provision.serve.releases import Release, parse_release
 from provision.serve.shape import ModelShape
 
 UNLIMITED = 1_000_000
@@ -60,8 +60,12 @@ class Layout:
 
     @property
     def release(self) -> Release | None:
-        """The vllm-ascend release that the image's tag names; None where it names none, and on cpu."""
-        return self.image.release if self.accelerator.image_suffixes is not None else None
+        """The vllm-ascend release that the image's tag or ``install.source`` names; None where neither does, and on
+        cpu."""
+        if self.accelerator.image_suffixes is None:
+            return None
+        install = self.head.install
+        return source_release(install.source) if install.method == "source" else self.image.release
 
     @property
     def spans_nodes(self) -> bool:
@@ -162,6 +166,12 @@ class Layout:
         return tuple(sorted(site.devices)[:needed])
 
 
+def source_release(source: Source) -> Release | None:
+    """The release of vllm-ascend that is built: what is built of it counts before the release it is taken for."""
+    own = (source.vllm_ascend or "").rpartition("==")[2]
+    return parse_release(own) or parse_release(source.release or "")
+
+
 def _is_routed(settings: Settings) -> bool:
     return settings.serve.topology in ROUTED and settings.serve.router.kind != "none"
 
@@ -178,7 +188,7 @@ def layout_of(settings_by_site: Sequence[tuple[Site, Settings]], shape: ModelSha
         sites=tuple(site for site, _ in settings_by_site),
         settings=tuple(settings for _, settings in settings_by_site),
         accelerator=accelerator(head.hardware),
-        image=parse_image(head.install.image),
+        image=parse_image(head.install.image if head.install.method == "image" else ""),
         topology=head.serve.topology,
         tp=head.serve.tensor_parallel_size,
         pp=head.serve.pipeline_parallel_size,

@@ -27,15 +27,24 @@ from provision.serve.rules import (
     release,
     scenario,
     sides,
+    source,
     topologies,
     unused,
     weights,
+    weights_source,
 )
 from provision.serve.rules.base import Rule, Together
 from provision.serve.shape import ModelShape
 from provision.serve.topologies.base import groups_of, topology
 
-WHOLE: tuple[Rule, ...] = (*nodes.WHOLE, *sides.WHOLE, *unused.WHOLE, *agreement.WHOLE)
+WHOLE: tuple[Rule, ...] = (
+    *nodes.WHOLE,
+    *sides.WHOLE,
+    *unused.WHOLE,
+    *agreement.WHOLE,
+    *source.WHOLE,
+    *weights_source.WHOLE,
+)
 """Rules for all nodes together, however the topology groups them."""
 
 GROUP: tuple[Rule, ...] = (

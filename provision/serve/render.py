@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from provision.accel.protocol import ContainerRecipe, Mount, accelerator
 from provision.errors import ConfigError
 from provision.inventory.model import Settings
+from provision.serve import native
 from provision.serve.environment import extends
 from provision.serve.plan import Companion, LaunchPlan, Process, Wave
 
@@ -82,15 +83,21 @@ def render_script(
         container=container_name(plan.cluster, process.name),
         path=f"{folder}/{process.name}.sh",
         secrets_path=secrets,
-        files={companion_path(settings, process, each): each.text for each in process.files},
+        files=_files(process, settings),
     )
+
+
+def _files(process: Process, settings: Settings) -> dict[str, str]:
+    """What must lie beside the script, by path."""
+    files = {companion_path(settings, process, each): each.text for each in process.files}
+    return files | ({native.keeper_path(settings): native.keeper_text()} if native.is_native(settings) else {})
 
 
 def render_foreground(plan: LaunchPlan, process: Process, settings: Settings, header: Sequence[str]) -> str:
     """The launch script of a process for a supervisor such as systemd: it stays until the container ends, passes on
     signals, and prints the log. Its container has the digest of the launch script itself."""
     context = _context(plan, process, settings, recipe_of(process, settings), secrets_path(process, settings))
-    blank = _render({**context, "header": [_one_line(line) for line in header], "mode": ("--sig-proxy=true",)})
+    blank = _render({**context, "header": [_one_line(line) for line in header], **_mode(process, settings, "stay")})
     digest = render_script(plan, process, settings).digest
     return _BLANK_LABEL.sub(rf"\g<1>{digest}\2", blank, count=1)
 
@@ -135,7 +142,7 @@ def render_trial(plan: LaunchPlan, process: Process, settings: Settings, recipe:
         f"{title}, on {process.node} of cluster {plan.cluster}.",
         "Leaves nothing behind; can be run by hand as root.",
     ]
-    blank = _render({**context, "header": header, "mode": ("--rm",)})
+    blank = _render({**context, "header": header, **_mode(process, settings, "try")})
     return _BLANK_LABEL.sub(r"\g<1>trial\2", blank, count=1)
 
 
@@ -197,6 +204,15 @@ def companion_mounts(process: Process, settings: Settings) -> tuple[Mount, ...]:
 # ---- what docker run gets
 
 
+_MODES: Mapping[native.Mode, tuple[str, ...]] = {"start": ("-d",), "stay": ("--sig-proxy=true",), "try": ("--rm",)}
+
+
+def _mode(process: Process, settings: Settings, mode: native.Mode) -> dict[str, object]:
+    """Whether the script waits for what it starts."""
+    own = native.of_process(process, settings, mode) if native.is_native(settings) else None
+    return {"mode": _MODES[mode], "native": own}
+
+
 def docker_options(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe
 ) -> list[tuple[str, ...]]:
@@ -213,12 +229,43 @@ def docker_options(
         ("--log-driver=json-file",),
         ("--log-opt", "max-size=100m"),
         ("--log-opt", "max-file=5"),
-        ("--entrypoint=",),
+        *_engine_options(process, settings),
         *((("--privileged",),) if settings.install.privileged and process.devices else ()),
         *(("--device", device) for device in recipe.devices),
         *(("-v", mount.volume) for mount in mounts),
         *(("-e", f"{name}={value}") for name, value in runtime_environment(process, settings)),
     ]
+
+
+def _engine_options(process: Process, settings: Settings) -> list[tuple[str, ...]]:
+    """nerdctl takes an empty entry point for a program's name. podman limits a container to 2048 threads, and keeps it
+    from bind mounts where SELinux enforces; Docker does neither [podman-run(1), --pids-limit, --security-opt]."""
+    match settings.install.engine:
+        case "nerdctl":
+            return [(f"--entrypoint={_shell(process)[0]}",)]
+        case "podman":
+            return [("--entrypoint=",), ("--pids-limit=-1",), ("--security-opt", "label=disable")]
+        case _:
+            return [("--entrypoint=",)]
+
+
+def _native_options(
+    plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe
+) -> list[tuple[str, ...]]:
+    """The same for a process without a container: names and values, as the keeper reads them."""
+    devices = [path for path in recipe.devices if path.removeprefix("/dev/davinci").isdigit()]
+    return [
+        ("--name", container_name(plan.cluster, process.name)),
+        *(("--label", f"qnext.{key}={value}") for key, value in labels(plan, process).items()),
+        ("--image", process.image or plan.image),
+        ("--venv", settings.venv),
+        *(("--device", device) for device in devices),
+        *(("-e", f"{name}={value}") for name, value in native.environment(process, settings).items()),
+    ]
+
+
+def _shell(process: Process) -> list[str]:
+    return ["bash", "-lic"] if process.login else ["sh", "-c"]
 
 
 def runtime_environment(process: Process, settings: Settings) -> list[tuple[str, str]]:
@@ -275,24 +322,57 @@ def command_lines(argv: Sequence[str]) -> Iterator[tuple[str, ...]]:
 def _context(
     plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, secrets: str
 ) -> dict[str, object]:
+    if native.is_native(settings):
+        return _native_context(plan, process, settings, recipe, secrets)
+    shell = _shell(process)
+    return {
+        **_common(plan, process, settings, secrets),
+        **_mode(process, settings, "start"),
+        "needs": list(_needs(plan, process, settings, recipe)),
+        "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
+        "choices": [_Choice.of(choice) for choice in recipe.one_of],
+        "engine": settings.install.engine,
+        "options": docker_options(plan, process, settings, recipe),
+        "image": process.image or plan.image,
+        "shell": shell[1:] if settings.install.engine == "nerdctl" else shell,
+        "start": start_command(process),
+        "command": list(command_lines(process.argv)),
+    }
+
+
+def _common(plan: LaunchPlan, process: Process, settings: Settings, secrets: str) -> dict[str, object]:
     return {
         "header": [_one_line(line) for line in _header(plan, process, secrets, settings)],
         "container": container_name(plan.cluster, process.name),
         "node": process.node,
         "address": process.address,
         "interface_env": sorted(process.interface_env.items()),
-        "needs": list(_needs(plan, process, settings, recipe)),
-        "optional": [_WhereItIs(_test(mount), mount.volume) for mount in recipe.mounts if mount.optional],
-        "choices": [_Choice.of(choice) for choice in recipe.one_of],
         "secrets": secrets,
         "secret_lines": secret_lines(process, settings),
-        "mode": ("-d",),
-        "options": docker_options(plan, process, settings, recipe),
         "environment": [f"{name}={value}" for name, value in sorted(process.env.items()) if not extends(name, value)],
-        "image": process.image or plan.image,
-        "shell": ["bash", "-lic"] if process.login else ["sh", "-c"],
-        "start": start_command(process),
-        "command": list(command_lines(process.argv)),
+    }
+
+
+def _native_context(
+    plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe, secrets: str
+) -> dict[str, object]:
+    """Without a container there is nothing to mount: companions are named by their place on the node."""
+    places = {f"/qnext/{each.name}": companion_path(settings, process, each) for each in process.files}
+    here = replace(
+        process,
+        argv=tuple(native.placed(word, places) for word in process.argv),
+        env={name: native.placed(value, places) for name, value in process.env.items()},
+    )
+    # Library paths of CANN are set by what only bash reads; a container's login shell has nothing to say here.
+    shell = ["bash", "-c"] if native.needs_cann(process, settings) else ["sh", "-c"]
+    return {
+        **_common(plan, here, settings, secrets),
+        **_mode(process, settings, "start"),
+        "needs": list(_native_needs(plan, process, settings, recipe)),
+        "options": _native_options(plan, process, settings, recipe),
+        "shell": shell,
+        "start": native.start_command(process, settings, start_command(here)),
+        "command": list(command_lines(here.argv)),
     }
 
 
@@ -340,6 +420,18 @@ def _needs(plan: LaunchPlan, process: Process, settings: Settings, recipe: Conta
         yield _Need("-f", companions, "it comes with this script, from qnext-provision render --out")
 
 
+def _native_needs(plan: LaunchPlan, process: Process, settings: Settings, recipe: ContainerRecipe) -> Iterator[_Need]:
+    if recipe.devices:
+        yield _Need("-c", recipe.devices, "the Ascend driver brings it: is it installed and loaded?")
+    if native.needs_cann(process, settings):
+        yield _Need("-f", (native.NNAL_ENVIRONMENT,), "install the packages of CANN: toolkit, ops and nnal")
+    if process.weights and plan.model_path.startswith("/"):
+        yield _Need("-d", (plan.model_path,), "the weights must be at the same path on every node")
+    companions = tuple(companion_path(settings, process, each) for each in process.files)
+    if companions:
+        yield _Need("-f", companions, "it comes with this script, from qnext-provision render --out")
+
+
 def _test(mount: Mount) -> tuple[str, str]:
     return ("-f" if mount.kind == "file" else "-d"), mount.source
 
@@ -349,10 +441,14 @@ def _header(plan: LaunchPlan, process: Process, secrets: str, settings: Settings
     yield f"Process {process.name} (rank {process.rank}) of cluster {plan.cluster}, for node {process.node}."
     yield "Made by qnext-provision render; complete in itself."
     yield ""
-    yield f"Run as root on {process.node}: starts the container {container}, prints its id, and does not wait"
-    yield "until it serves. Changes nothing else. An earlier container of that name must be removed first:"
-    yield f"  docker stop -t 60 {container}; docker rm {container}"
-    yield f"Follow it: docker logs -f {container}"
+    if native.is_native(settings):
+        yield from _about_native(process, settings)
+    else:
+        docker = settings.install.engine
+        yield f"Run as root on {process.node}: starts the container {container}, prints its id, and does not wait"
+        yield "until it serves. Changes nothing else. An earlier container of that name must be removed first:"
+        yield f"  {docker} stop -t 60 {container}; {docker} rm {container}"
+        yield f"Follow it: {docker} logs -f {container}"
     if secrets:
         what = "The API key is" if settings.serve.api_key and not settings.serve.secret_env else "Secrets are"
         yield f"{what} read from {secrets} (mode 0600, with {secret_lines(process, settings)})."
@@ -361,6 +457,14 @@ def _header(plan: LaunchPlan, process: Process, secrets: str, settings: Settings
     yield from order(plan)
     yield ""
     yield from ready(plan)
+
+
+def _about_native(process: Process, settings: Settings) -> Iterator[str]:
+    run = native.run_folder(settings, process.name)
+    yield f"Run as root on {process.node}: starts the server as a process of the node, prints an id, and does not wait"
+    yield f"until it serves. What is known of it is in {run}. Refuses while an earlier one runs; to end that:"
+    yield f"  kill -TERM $(cut -d' ' -f1 {run}/pid)"
+    yield f"Follow it: tail -F {run}/log"
 
 
 def order(plan: LaunchPlan) -> Iterator[str]:

@@ -75,9 +75,28 @@ def violations(layout: Layout) -> Iterator[Violation]:
     if not two_sides and wanted.kind == "vllm-ascend":
         remedy = "set serve.router.kind: vllm-router, nginx or built-in, or leave it out"
         yield _refused("S02", "the proxy of vllm-ascend is for prefill-decode alone", remedy)
+    if layout.head.install.method == "source":
+        yield from _without_images(layout, two_sides=two_sides)
     if wanted.args and wanted.kind == "auto" and not two_sides:
         remedy = "set serve.router.kind to the router that they belong to"
         yield _refused("S08", "serve.router.args are given, but which router runs is only found on the node", remedy)
+
+
+def _without_images(layout: Layout, *, two_sides: bool) -> Iterator[Violation]:
+    wanted = layout.head.serve.router
+    if wanted.image and layout.routed:
+        yield _refused(
+            "S02",
+            "serve.router.image is an image, and install.method is source: the router is a process of its node",
+            "leave serve.router.image out",
+        )
+    chosen = wanted.kind == "vllm-ascend" or (wanted.kind == "auto" and layout.accelerator.default_devices)
+    if two_sides and chosen and layout.routed:
+        yield _refused(
+            "S02",
+            "the proxy of vllm-ascend is in its images alone, and install.method is source",
+            "set serve.router.kind: vllm-router, and name vllm-router in install.source.requirements",
+        )
 
 
 def _refused(code: str, reason: str, remedy: str) -> Violation:

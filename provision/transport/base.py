@@ -50,8 +50,9 @@ class Transport(Protocol):
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """Write a file atomically, making parent folders."""
 
-    def get(self, path: str, *, become: bool = True) -> bytes:
-        """Read a file. Raises ``CommandFailed`` where it can't be read."""
+    def get(self, path: str, *, become: bool = True, offset: int = 0, length: int = 0) -> bytes:
+        """Read a file, or ``length`` bytes of it from ``offset`` on (0: to its end; fewer where it ends before). Raises
+        ``CommandFailed`` where it can't be read."""
 
     def open_tcp(self, host: str, port: int, *, timeout: float) -> socket.socket:
         """A TCP connection from the node to host:port, carried by this connection (direct-tcpip). Raises OSError."""

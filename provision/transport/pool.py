@@ -209,9 +209,9 @@ class _Node:
         """See ``Transport.put``."""
         self._again(lambda transport: transport.put(path, content, mode=mode, become=become))
 
-    def get(self, path: str, *, become: bool = True) -> bytes:
+    def get(self, path: str, *, become: bool = True, offset: int = 0, length: int = 0) -> bytes:
         """See ``Transport.get``."""
-        return self._again(lambda transport: transport.get(path, become=become))
+        return self._again(lambda transport: transport.get(path, become=become, offset=offset, length=length))
 
     def open_tcp(self, host: str, port: int, *, timeout: float) -> socket.socket:
         """See ``Transport.open_tcp``."""

@@ -20,6 +20,7 @@ from provision.facts.base import Fact
 from provision.results import DEADLINE_EXIT, Result
 from provision.shell import quote
 from provision.transport.base import Counters, same_probe
+from provision.transport.engine import worded
 from provision.transport.framing import (
     PROBE_CAP,
     TERM_GRACE,
@@ -91,7 +92,7 @@ class RemoteTransport(ABC):
     def __init__(
         self, name: str, *, sudo: bool, sudo_password: Callable[[], str] | None = None, prologue: str = ""
     ) -> None:
-        """``prologue``: lines of sh that stand before every script."""
+        """``prologue``: lines of sh that stand before every script that says ``docker``."""
         self._name = name
         self._prologue = prologue
         self._counters = Counters()
@@ -135,13 +136,13 @@ class RemoteTransport(ABC):
 
     def run(self, script: str, *, deadline: float, input: bytes = b"", become: bool = True, label: str = "") -> Result:
         """See ``Transport.run``."""
-        section = self._run(self._prologue + script, deadline, input, become)
+        section = self._run(worded(self._prologue, script), deadline, input, become)
         return _result(label or "command", section, RUN_CAP)
 
     def probe(self, facts: Sequence[Fact[object]], *, become: bool = True) -> dict[Fact[object], Result]:
         """See ``Transport.probe``. A probe that outruns its deadline costs that and another exec for those after it."""
         facts = same_probe(facts)
-        scripts = [Script(self._prologue + fact.script(), fact.deadline) for fact in facts]
+        scripts = [Script(worded(self._prologue, fact.script()), fact.deadline) for fact in facts]
         found: dict[int, Section] = {}
         while left := [index for index in range(len(scripts)) if index not in found]:
             sections = self._ask([scripts[index] for index in left], become, cap=PROBE_CAP)
@@ -151,7 +152,7 @@ class RemoteTransport(ABC):
     def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
         """See ``Transport.stream``. Raises ``CommandFailed`` at the end where the script failed."""
         lines = _Lines(new_mark())
-        whole = self._prologue + script
+        whole = worded(self._prologue, script)
         with self._session(become) as session:
             self._enter(session, stream_frame(whole, lines.mark, group=self._group(become)), become, end=False)
             yield from self._lines(session, lines, become, deadline)
@@ -171,9 +172,9 @@ class RemoteTransport(ABC):
         )
         result.check(node=self._name, hint=_put_hint(path, result))
 
-    def get(self, path: str, *, become: bool = True) -> bytes:
+    def get(self, path: str, *, become: bool = True, offset: int = 0, length: int = 0) -> bytes:
         """See ``Transport.get``. The content is whole, as far as the node's ``cat`` says."""
-        section = self._run(f"cat -- {quote(path)}", COPY_DEADLINE, b"", become)
+        section = self._run(_reading(path, offset, length), COPY_DEADLINE + length / _MIB, b"", become)
         result = _result(f"read {path}", section, RUN_CAP)
         if section.cut:
             raise CommandFailed(f"read {path}: larger than {RUN_CAP // _MIB} MiB", result, node=self._name)
@@ -376,6 +377,14 @@ def _result(label: str, section: Section, cap: int) -> Result:
         stderr += f"\n[output beyond {cap // _MIB} MiB was dropped]\n"
     seconds, when = section.seconds, section.when
     return Result(label, section.exit, _text(section.stdout), stderr, seconds, section.timed_out, when)
+
+
+def _reading(path: str, offset: int, length: int) -> str:
+    if not (offset or length):
+        return f"cat -- {quote(path)}"
+    # an open that fails says why, and isn't hidden behind the pipe
+    tail = f"exec <{quote(path)} || exit\ntail -c +{offset + 1}"
+    return f"{tail} | head -c {length}" if length else tail
 
 
 def _text(data: bytes) -> str:

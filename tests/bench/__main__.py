@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.bench import programs, satisfied, sshd
+from tests.bench import programs, satisfied, spread, sshd
 from tests.bench.contenders import CONTENDERS
 from tests.bench.endpoint import Endpoint, serving
 from tests.bench.programs import Void
@@ -64,6 +64,10 @@ def main() -> None:
         environment = _environment(Path(folder))
         if "start-up" in options.only:
             _print_start_up(environment)
+        if "spread" in options.only:
+            _print_spread(Path(folder) / "spread", options)
+        if set(options.only) <= {"start-up", "spread"}:
+            return
         with serving() as endpoint:
             table: list[Row] = []
             for count in options.nodes:
@@ -84,8 +88,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ansible-rounds", type=int, default=1, help="rounds in which Ansible takes part")
     parser.add_argument(
-        "--only", default=all_names, type=lambda text: text.split(","), help=f"of {', '.join(all_names)}"
+        "--only", default=all_names, type=lambda text: text.split(","), help=f"of {', '.join(all_names)}, spread"
     )
+    parser.add_argument("--megabytes", type=int, default=1024, help="of spread: how much is copied")
+    parser.add_argument("--files", type=int, default=1, help="of spread: in how many files")
+    parser.add_argument(
+        "--rate", default=[40, 0], type=lambda text: [int(word) for word in text.split(",")],
+        help="of spread: MB a second that each copy is held to; 0: no limit",
+    )  # fmt: skip
     parser.add_argument("--command", action="append", default=[], metavar="NAME=COMMAND LINE")
     return parser.parse_args()
 
@@ -105,6 +115,13 @@ def _print_start_up(environment: dict[str, str]) -> None:
         taken = programs.start_up(argv, environment)
         print(f"{name}: {statistics.median(taken) * 1000:.0f} ms (median of 10, best {min(taken) * 1000:.0f})")
     print(flush=True)
+
+
+def _print_spread(folder: Path, options: argparse.Namespace) -> None:
+    if lacking := spread.missing():
+        raise Void(f"for spread this machine lacks {lacking}")
+    for rate in options.rate:
+        spread.measure(folder, options.nodes, options.megabytes, options.files, rate)
 
 
 @contextmanager

@@ -8,9 +8,13 @@ import pytest
 
 from provision.checks import model as check
 from provision.checks import same_model
-from provision.facts.model import UNNAMED
+from provision.checks.base import Finding
+from provision.facts.model import UNNAMED, ModelFolderValue
+from provision.facts.weights import Held, VerifiedValue
+from provision.findings import Comparison
+from provision.install.manifest import File, Manifest
 from provision.inventory.model import Install, Model
-from tests.checks.world import FakeCluster, FakeNode, healthy, model, settings
+from tests.checks.world import FakeCluster, FakeNode, healthy, model, pair, settings
 
 HUGGING_FACE = Model(path="Qwen/Qwen3-8.1B", cache="/data/cache")
 MODELSCOPE = Model(path="Qwen/Qwen3-8.1B", hub="modelscope")
@@ -66,3 +70,45 @@ def test_other_weights_are_copied_from_the_cache_of_the_first_node() -> None:
     (found,) = list(same_model.run(made))[1:]  # the first is the comparison itself
 
     assert found.remedy == f"rsync -a --checksum atlas-1:{HUGGING_FACE.folder}/ {HUGGING_FACE.folder}/ on atlas-2"
+
+
+def test_a_file_of_another_content_than_the_manifests_is_told() -> None:
+    made = healthy()
+    made.facts["weights"] = _verified(_ONE, "b" * 64)
+
+    found = list(check.run(made))
+
+    assert [finding.level for finding in found] == ["fail"]
+    assert "a.safetensors has SHA-256 bbbbbbbbbbbb…, not aaaaaaaaaaaa…" in found[0].summary
+    assert "weights --repair" in found[0].remedy
+
+
+def test_what_a_source_will_bring_stops_nothing() -> None:
+    named = Model.model_validate({"path": "/data/w", "source": {"kind": "controller", "path": "/w"}})
+    made = healthy(0, settings("cpu", model=named, install=Install(image="img")))
+    made.facts["model-folder"] = ModelFolderValue("/data/w")
+
+    found = list(check.run(made))
+
+    assert [finding.level for finding in found] == ["info"]
+    assert "fetched by model.source (controller)" in found[0].remedy
+
+
+def test_contents_are_compared_where_they_are_known_on_two_nodes() -> None:
+    two = pair()
+    for one, digest in zip(two.nodes, ("a", "b"), strict=True):
+        one.facts["weights"] = _verified(_ONE, digest * 64)
+    rows = [shown for shown in same_model.run(two) if isinstance(shown, Comparison)]
+    findings = [shown for shown in same_model.run(two) if isinstance(shown, Finding)]
+
+    assert [row.same for row in rows if row.subject == "model checksums"] == [False]
+    assert "other contents than" in findings[0].summary
+    two.nodes[1].facts["weights"] = _verified(_ONE, "")
+    assert not [shown for shown in same_model.run(two) if isinstance(shown, Finding)]
+
+
+_ONE = Manifest.of([File("a.safetensors", 5, "a" * 64)], source="recorded:atlas-1").text()
+
+
+def _verified(manifest: str, sha256: str) -> VerifiedValue:
+    return VerifiedValue("/data/w", True, files=(Held("a.safetensors", 5, sha256),), manifest=manifest)

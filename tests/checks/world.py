@@ -16,6 +16,7 @@ from provision.accel.ascend.pci import PciDevice
 from provision.actions import JobProgress
 from provision.errors import ProvisionError
 from provision.events import Event
+from provision.facts.authorized_keys import AuthorizedKeysValue
 from provision.facts.base import Fact
 from provision.facts.cann import CannValue
 from provision.facts.clusters import ClustersValue
@@ -44,6 +45,7 @@ from provision.facts.sysctl import SysctlValue
 from provision.facts.system import ClockValue, CpuValue, IdentityValue, MemoryValue, OsValue
 from provision.facts.timesync import TimeSyncValue
 from provision.facts.tuning import TuningValue
+from provision.facts.weights import VerifiedValue
 from provision.http import Response
 from provision.inventory.model import Connection, Hardware, Host, Install, Inventory, Model, Serve, Settings
 from provision.node import Restart
@@ -233,9 +235,11 @@ def healthy(index: int = 0, own: Settings | None = None) -> FakeNode:
         "network": _network(index, address),
         "ports": PortsValue((Listener("0.0.0.0", 22, 1, "sshd"),)),
         "model-folder": model(),
+        "weights": VerifiedValue("/data/w"),
         "processes": ProcessesValue(),
         "shared-memory": SharedMemoryValue(),
         "listing": ListingValue("/var/lib/qnext/qnext/launch"),
+        "authorized-keys": AuthorizedKeysValue(),
         "clusters": ClustersValue(),
         "proxy": ProxyValue(),
         "kernel-log": KernelLogValue("dmesg", now="2026-11-24T12:00:00", uptime=864000.0),

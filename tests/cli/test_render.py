@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,17 @@ def test_what_a_format_cannot_express_is_an_error_with_a_remedy(program: Program
     assert answer.exit == 2
     assert "external-dp can't be a LeaderWorkerSet" in answer.stderr
     assert "topology data-parallel" in answer.stderr
+
+
+def test_the_scripts_of_a_source_install(program: Program, inventory: Path, tmp_path: Path) -> None:
+    refused = program("render", "-i", inventory, "--build")
+    assert (refused.exit, "install.method is image" in refused.text) == (2, True)
+    text = inventory.read_text()
+    source = tmp_path / "source.yaml"
+    source.write_text(re.sub(r"install: *\{.*?\}\n", "install: {method: source, source: {release: v0.18.0}}\n", text))
+    for _ in range(2):
+        answer = program("render", "-i", source, "--build", "--out", tmp_path / "out")
+        assert answer.exit == 0, answer.text
+    assert written(tmp_path / "out") == ["build.sh", "install.sh"]
+    assert "VLLM_TARGET_DEVICE" in (tmp_path / "out" / "build.sh").read_text()
+    assert list(program("render", "-i", source, "--build", "--json").json()["files"]) == ["build.sh", "install.sh"]

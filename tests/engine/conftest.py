@@ -108,10 +108,10 @@ class Memory:
         self.sent.append(Sent("put", path))
         self.files[path] = content
 
-    def get(self, path: str, *, become: bool = True) -> bytes:
+    def get(self, path: str, *, become: bool = True, offset: int = 0, length: int = 0) -> bytes:
         self.counters.execs += 1
         self.sent.append(Sent("get", path))
-        return self.files[path]
+        return self.files[path][offset : offset + length if length else None]
 
     def open_tcp(self, host: str, port: int, *, timeout: float) -> socket.socket:
         raise OSError("no server in memory")

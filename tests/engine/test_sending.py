@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,10 @@ def test_more_than_the_file_on_the_node_is_begun_anew(view: NodeView, action: Se
     part.write_bytes(CONTENT * 2)
     act(action, view)
     assert Path(action.path).read_bytes() == CONTENT
+
+
+def test_a_file_inside_of_an_archive(view: NodeView, action: Send) -> None:
+    inside = CONTENT[1_000:71_000]
+    digest = hashlib.sha256(inside).hexdigest()
+    act(replace(action, start=1_000, length=len(inside), sha256=digest), view)
+    assert Path(action.path).read_bytes() == inside

@@ -19,7 +19,9 @@ from provision.results import Result
 SETTINGS = Settings(
     cluster="demo", hardware="atlas-800-a3", install=Install(image="x/y:1"), model=Model(path="/data/m")
 )
-FACTS: list[Fact[Any]] = [*standard_facts(SETTINGS), Files(("/a", "/b")), PythonEnvironment("/v", files=("/a",))]
+SOURCE = SETTINGS.model_copy(update={"install": Install(method="source")})
+FACTS: list[Fact[Any]] = [*standard_facts(SETTINGS), *standard_facts(SOURCE)[-2:]]
+FACTS += [Files(("/a", "/b")), PythonEnvironment("/v", files=("/a",))]
 WORDS = "shell daemon.json nft iptables chronyc timesync-status files answer processes cgroup look mounts names "
 WORDS += "self lookup dev route inet6 link addr trie sys tcp ss version info df exit 0 124 containers error missing map"
 TEXT = st.one_of(

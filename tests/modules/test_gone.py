@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from provision.errors import FactError, ProofFailed
+from provision.facts.authorized_keys import AuthorizedKeysValue
 from provision.facts.docker import ContainersValue
 from provision.facts.files import ListingValue
 from provision.facts.network import Listener, PortsValue
@@ -46,6 +47,10 @@ def test_nothing_is_left() -> None:
         (
             {"listing": ListingValue("/var/lib/qnext/qnext", exists=True, entries=("launch",))},
             "files in /var/lib/qnext/qnext: launch",
+        ),
+        (
+            {"authorized-keys": AuthorizedKeysValue(("/root/.ssh/authorized_keys",))},
+            "a key of ours in /root/.ssh/authorized_keys",
         ),
     ],
 )

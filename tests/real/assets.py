@@ -4,7 +4,8 @@ The image is assembled without a Docker daemon: debootstrap makes the root, pip 
 with vLLM's CPU build, and three layers, their configuration and manifests are written
 straight into the folder layout of docker-registry's `filesystem` driver. A later run starts
 docker-registry over that folder and there is nothing to import or to push. What nodes see
-is an ordinary registry and an ordinary image.
+is an ordinary registry and an ordinary image. The wheels are kept beside it: where no
+container runs a server, pip installs the same vLLM from them into a venv.
 
 Everything lies in `$XDG_CACHE_HOME/qnext-provision/real/<digest>` (default `~/.cache`),
 where the digest covers the recipe: a changed recipe builds beside the old one. A build
@@ -33,10 +34,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from .wheels import complete_cpu_build
+
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "image-requirements.txt"
 MAKE_MODELS = HERE / "make_models.py"
 PLUGIN = HERE / "cpu_plugin.py"
+WHEELS = HERE / "wheels.py"
 
 SITE = "usr/local/lib/python3.11/dist-packages"
 """Where the image's own Python looks first, so that no path file is needed."""
@@ -100,11 +104,21 @@ class Recipe:
         ("ascend/vllm-ascend", "v0.18.0-a3-wrong-arch", "arm64"),
     )
     """Repository, tag and the architecture that the configuration claims; one root for all."""
+    build_tools: tuple[str, ...] = (
+        "cmake==4.4.5",
+        "pip==26.3",
+        "setuptools-scm==10.3.4",
+        "vcs-versioning==2.6.0",
+        "wheel==0.48.0",
+    )
+    """What else a package index holds that packages are built from."""
+    image_only: tuple[str, ...] = ("nixl-", "nixl_cu12-", "opencv_python_headless-", "ray-", "vllm_router-")
+    """Beginnings of the wheels that a server in a venv does without, and which are not kept."""
 
     def digest(self) -> str:
         """Return 16 hex digits that change with anything that the build depends on."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        for file in (REQUIREMENTS, MAKE_MODELS, PLUGIN):
+        for file in (REQUIREMENTS, MAKE_MODELS, PLUGIN, WHEELS):
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -119,6 +133,11 @@ class Assets:
     def registry(self) -> Path:
         """Return the root folder for docker-registry's `filesystem` driver."""
         return self.folder / "registry"
+
+    @property
+    def wheels(self) -> Path:
+        """Return the folder of wheels from which pip installs `vllm==0.32.0+cpu`, without a network."""
+        return self.folder / "wheels"
 
     @property
     def models(self) -> Mapping[str, Path]:
@@ -169,8 +188,11 @@ def build(recipe: Recipe, base: Path, final: Path, say: Say) -> None:
         out.mkdir()
         with step(say, f"Debian root ({recipe.suite})"):
             make_root(root, recipe, work)
+        with step(say, "wheels of vLLM and its requirements"):
+            download_wheels(root, recipe, work)
         with step(say, "vLLM and its requirements"):
             install_vllm(root, work)
+            keep_wheels(work / "wheels", recipe, out / "wheels")
         with step(say, "tiny models"):
             make_models(root, out / "models")
         with step(say, "byte code, and pruning"):
@@ -215,24 +237,22 @@ def apt_mirror(suite: str) -> str:
     raise AssetsError(f"apt's sources name no mirror with {suite}; the real tier needs Debian 12")
 
 
-def install_vllm(root: Path, work: Path) -> None:
-    """Install the pinned wheels with the image's own pip, run by the host's /usr/bin/python3.
+def download_wheels(root: Path, recipe: Recipe, work: Path) -> None:
+    """Fetch the pinned wheels with the image's own pip, run by the host's /usr/bin/python3.
 
     That interpreter is Debian 12's 3.11, like the image's, whichever Python runs the tests;
     and outside a chroot pip keeps this machine's configuration, certificates and wheels.
     """
-    target, scratch = work / "site", work / "tmp"
-    scratch.mkdir()
-    pip = root / "usr/lib/python3/dist-packages"
-    run(
-        [
-            *("/usr/bin/python3", "-m", "pip", "install", "--no-deps", "--no-compile"),
-            *("--only-binary", ":all:", "--no-warn-script-location", "--root-user-action=ignore"),
-            *("--target", str(target), "-r", str(REQUIREMENTS)),
-        ],
-        work,
-        {"PYTHONPATH": str(pip), "TMPDIR": str(scratch)},
-    )
+    wanted = ["-r", str(REQUIREMENTS), *recipe.build_tools]
+    pip(["download", "--no-deps", "--only-binary", ":all:", "--dest", str(work / "wheels"), *wanted], root, work)
+
+
+def install_vllm(root: Path, work: Path) -> None:
+    """Install all of image-requirements.txt from the wheels that are there."""
+    target = work / "site"
+    options = ["--no-deps", "--no-compile", "--no-warn-script-location", "--root-user-action=ignore"]
+    options += ["--no-index", "--find-links", str(work / "wheels")]
+    pip(["install", *options, "--target", str(target), "-r", str(REQUIREMENTS)], root, work)
     version = (target / "torch/version.py").read_text()
     if "+cpu" not in version:
         raise AssetsError("pip brought a torch that is not the CPU build: its +cpu wheel is missing here")
@@ -245,6 +265,26 @@ def install_vllm(root: Path, work: Path) -> None:
         entry.rename(site / entry.name)
     call_it_vllm(site)
     add_plugin(site)
+
+
+def pip(arguments: Sequence[str], root: Path, work: Path) -> None:
+    """Run the image's pip outside the image."""
+    scratch = work / "tmp"
+    scratch.mkdir(exist_ok=True)
+    packages = root / "usr/lib/python3/dist-packages"
+    environment = {"PYTHONPATH": str(packages), "TMPDIR": str(scratch)}
+    run(["/usr/bin/python3", "-m", "pip", *arguments], work, environment)
+
+
+def keep_wheels(source: Path, recipe: Recipe, output: Path) -> None:
+    """Keep the wheels that a server in a venv needs, and complete them."""
+    source.rename(output)
+    for wheel in output.iterdir():
+        if wheel.name.startswith(recipe.image_only):
+            wheel.unlink()
+        else:
+            wheel.chmod(0o644)
+    complete_cpu_build(output)
 
 
 def call_it_vllm(site: Path) -> None:

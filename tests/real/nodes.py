@@ -53,13 +53,15 @@ TOOLS: tuple[str, ...] = (
     "docker-init",
     "docker-registry",
     "dockerd",
+    "git",
     "ip",
     "iptables",
     "nsenter",
 )
-TOOLS += ("ssh", "ssh-keygen", "/usr/sbin/sshd", "sudo", "tc", "unshare")
-REGISTRY_NAMES = ("quay.io", "mirror.test")
-"""What nodes call the registry; `mirror.test` is there for tests of mirrors."""
+TOOLS += ("rsync", "ssh", "ssh-keygen", "/usr/sbin/sshd", "sudo", "tc", "unshare")
+HOSTS: Mapping[str, int] = {"quay.io": 254, "hub.test": 253, "mirror.test": 252, "rebuilt.test": 251}
+"""Names of registries by the last part of their address. `quay.io` answers always; at the others something answers
+once a test has it: see `servers.py`."""
 WEIGHTS = "/data/weights"
 SUDO_PASSWORD = "open sesame"
 """The password of the user `sudoer`, with a blank on purpose."""
@@ -352,9 +354,29 @@ class Node:
         match = ["u32", "match", "ip", "sport", "80", "0xffff", "flowid", "1:20"]
         must("tc", "filter", "add", "dev", self.interface, "parent", "1:", "protocol", "ip", "prio", "1", *match)
 
+    def limit(self, rate: str) -> None:
+        """Give the node's link a rate, in tc's words, for each direction alone, as a real cable has it.
+
+        On a few cores of one machine copies are otherwise bound by what ssh and checksums compute.
+        """
+        self.full_speed()
+        shape = ["root", "tbf", "rate", rate, "burst", "512kb", "latency", "50ms"]
+        must("tc", "qdisc", "add", "dev", self.interface, *shape)
+        must(*self._inside_network(), "tc", "qdisc", "add", "dev", "eth0", *shape)
+
     def full_speed(self) -> None:
-        """Undo `slow_registry`."""
+        """Undo `slow_registry` and `limit`."""
         quiet("tc", "qdisc", "delete", "dev", self.interface, "root")
+        quiet(*self._inside_network(), "tc", "qdisc", "delete", "dev", "eth0", "root")
+
+    def traffic(self) -> tuple[int, int]:
+        """Return the bytes that the node has received and sent since it was raised, headers and all."""
+        counters = Path("/sys/class/net") / self.interface / "statistics"
+        received, sent = (int((counters / name).read_text()) for name in ("tx_bytes", "rx_bytes"))
+        return received, sent
+
+    def _inside_network(self) -> tuple[str, ...]:
+        return ("nsenter", f"--target={self.init.pid}", "--net")
 
     def put_weights(self, assets: Assets) -> None:
         """Lay every model below /data/weights anew, so that a test may damage its copy."""
@@ -368,6 +390,15 @@ class Node:
     def put_file(self, source: Path, path: str) -> None:
         """Copy a file of this machine to the node."""
         self.write(path, source.read_bytes())
+
+    def put_folder(self, source: Path, path: str) -> None:
+        """Copy a folder of this machine to the node, of any size."""
+        enter = ["nsenter", f"--target={self.init.pid}", "--mount", "--uts", "--ipc", "--net", "--pid"]
+        self.exec(["mkdir", "-p", path], check=True)
+        with subprocess.Popen(["tar", "-C", str(source), "-cf", "-", "."], stdout=subprocess.PIPE) as packed:
+            done = subprocess.run([*enter, "tar", "-C", path, "-xf", "-"], stdin=packed.stdout, check=False)
+        if packed.returncode or done.returncode:
+            raise NodesError(f"{self.name}: {source} could not be copied to {path}")
 
 
 # --- the cluster ------------------------------------------------------------------------
@@ -480,6 +511,7 @@ class Cluster:
             node.exec("rm -rf /var/lib/qnext")
             undress(node)
             node.put_weights(self.assets)
+            node.write("/root/.ssh/authorized_keys", self.key.with_suffix(".pub").read_text(), 0o600)
             node.start_sshd()
 
     def down(self) -> None:
@@ -540,7 +572,7 @@ def raise_cluster(record: Record, assets: Assets) -> Cluster:
     (folder / "keys").mkdir(parents=True)
     raise_bridge(record)
     make_keys(record)
-    start_registry(record, assets)
+    start_registry(record, assets.registry)
     inits = [start_init(record, index) for index in range(1, len(record.nodes) + 1)]
     nodes = [make_node(record, index, init) for index, init in enumerate(inits, 1)]
     with ThreadPoolExecutor(len(nodes)) as pool:
@@ -551,7 +583,8 @@ def raise_cluster(record: Record, assets: Assets) -> Cluster:
 def raise_bridge(record: Record) -> None:
     """Make the bridge, with this machine's address on it."""
     must("ip", "link", "add", record.prefix, "type", "bridge")
-    must("ip", "addr", "add", f"10.99.{record.octet}.254/24", "dev", record.prefix)
+    for last in sorted(HOSTS.values(), reverse=True):
+        must("ip", "addr", "add", f"10.99.{record.octet}.{last}/24", "dev", record.prefix)
     must("ip", "link", "set", record.prefix, "up")
     filtered = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if filtered.exists() and filtered.read_text().strip() == "1":
@@ -572,23 +605,38 @@ def make_keys(record: Record) -> None:
     (keys / "known_hosts").write_text("".join(lines))
 
 
-def start_registry(record: Record, assets: Assets) -> None:
-    """Start docker-registry over the built store, read-only, and wait until it answers."""
-    address = f"10.99.{record.octet}.254"
+def start_registry(record: Record, store: Path, host: str = "quay.io") -> None:
+    """Start docker-registry over a store, read-only, where `host` is, and wait until it answers."""
+    address = f"10.99.{record.octet}.{HOSTS[host]}"
     folder = Path(record.folder)
     config = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": False}},
         "storage": {
-            "filesystem": {"rootdirectory": str(assets.registry)},
+            "filesystem": {"rootdirectory": str(store)},
             "maintenance": {"readonly": {"enabled": True}},
         },
         "http": {"addr": f"{address}:80"},
     }
-    (folder / "registry.yaml").write_text(json.dumps(config))
-    command = ["docker-registry", "serve", str(folder / "registry.yaml")]
-    spawn(record, "registry", command, folder / "registry.log")
-    wait_for(lambda: answers(address, 80), 30, "the registry", lambda: tail(folder / "registry.log"))
+    name = f"registry-{host}"
+    (folder / f"{name}.yaml").write_text(json.dumps(config))
+    command = ["docker-registry", "serve", str(folder / f"{name}.yaml")]
+    start_server(record, name, command, address, 80)
+
+
+def start_server(record: Record, name: str, command: Sequence[str], address: str, port: int) -> None:
+    """Start a server of the controller, whose log is `NAME.log`, and wait until it accepts connections."""
+    log = Path(record.folder) / f"{name}.log"
+    spawn(record, name, command, log)
+    wait_for(lambda: answers(address, port), 30, name, lambda: tail(log))
+
+
+def stop_server(record: Record, name: str) -> None:
+    """End a server; nothing happens where it does not run."""
+    process = record.processes.pop(name, None)
+    if process is not None:
+        process.end()
+        record.save()
 
 
 INIT = r"""
@@ -669,12 +717,14 @@ def lay_disk(upper: Path, record: Record, index: int) -> None:
     (upper / "root").chmod(0o700)
     (upper / "tmp").chmod(0o1777)
     (upper / "var/tmp").chmod(0o1777)
-    hosts = ["127.0.0.1 localhost", f"10.99.{record.octet}.254 controller {' '.join(REGISTRY_NAMES)}"]
+    hosts = ["127.0.0.1 localhost", f"10.99.{record.octet}.254 controller"]
+    hosts += [f"10.99.{record.octet}.{last} {host}" for host, last in HOSTS.items()]
     hosts += [f"10.99.{record.octet}.{i} {other}" for i, other in enumerate(record.nodes, 1)]
     sshd = ["HostKey /etc/ssh/ssh_host_ed25519_key", "UsePAM no", "UseDNS no", "PasswordAuthentication no"]
     sshd += ["PermitRootLogin prohibit-password", "PidFile /run/sshd.pid", "Subsystem sftp internal-sftp"]
     daemon = {
-        "insecure-registries": list(REGISTRY_NAMES),
+        "insecure-registries": list(HOSTS),
+        "max-download-attempts": 1,  # of a layer; five of its own, with pauses, would hide who else tries again
         "iptables": False,
         "bridge": "none",
         "storage-driver": "overlay2",
@@ -684,6 +734,7 @@ def lay_disk(upper: Path, record: Record, index: int) -> None:
         "etc/hosts": "\n".join(hosts) + "\n",
         "etc/hostname": f"{name}\n",
         "etc/resolv.conf": "",  # with a server in it, look-ups in the namespace hang
+        "etc/pip.conf": "[install]\ncompile = false\n",  # byte code comes with the first import, of what is imported
         "etc/ssh/sshd_config": "\n".join(sshd) + "\n",
         "etc/docker/daemon.json": json.dumps(daemon, indent=2) + "\n",
         "etc/sudoers.d/sudoer": "sudoer ALL=(ALL:ALL) ALL\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -67,13 +68,15 @@ def test_what_cannot_be_pulled(bare: Machine, ref: str, words: str) -> None:
     assert not bare.docker("images", "-q").out
 
 
-def test_an_interrupted_pull_goes_on_where_it_ended(bare: Machine) -> None:
+def test_a_pull_that_fails_keeps_no_layers(bare: Machine) -> None:
+    """As Docker 20.10 was seen to do; layers of another image are there the next time."""
     set_fault(Path(bare.node.cluster_folder), "node1", "disk/full")
     done = bare.docker("pull", IMAGE)
     assert done.exit == 1
     assert "no space left on device" in done.err
     bare.node.state.clear("disk/full")
-    assert bare.docker("pull", IMAGE).out.count("Already exists") == 2
+    assert "Already exists" not in bare.docker("pull", IMAGE).out
+    assert bare.docker("pull", IMAGE.replace("v0.18.0", "v0.23.0")).out.count("Already exists") == 1
 
 
 def test_mirrors_hold_the_same_image(bare: Machine) -> None:
@@ -85,6 +88,68 @@ def test_mirrors_hold_the_same_image(bare: Machine) -> None:
     ids = {bare.docker("image", "inspect", "-f", "{{.Id}}", ref).out for ref in (IMAGE, mirror)}
     assert len(ids) == 1
     assert "Status: Image is up to date" in bare.docker("pull", IMAGE).out
+
+
+def asks(machine: Machine, request: str, header: str = "", *, closed: bool = False) -> str:
+    """What the daemon answers a request over dial-stdio, whose end is kept open, or not."""
+    text = f"{request} HTTP/1.0\\r\\nContent-Length: 0\\r\\n{header}\\r\\n"
+    if closed:
+        return machine.ok(f"printf '{text}' | docker system dial-stdio")
+    keep = f"p=$(mktemp -u); mkfifo $p; exec 3<>$p; printf '{text}' >&3; docker system dial-stdio <$p; rm $p"
+    return machine.ok(keep)
+
+
+REPOSITORY, TAG = IMAGE.rsplit(":", 1)
+MIRROR = REPOSITORY.replace("quay.io", "quay.nju.edu.cn")
+
+
+def digest_at(machine: Machine, repository: str = REPOSITORY) -> str:
+    """Which digest a registry tells for the tag."""
+    answer = asks(machine, f"GET /v1.41/distribution/{repository}:{TAG}/json")
+    assert answer.startswith("HTTP/1.0 200 OK"), answer
+    return str(json.loads(answer.splitlines()[-1])["Descriptor"]["digest"])
+
+
+def test_the_daemon_tells_whose_digest_a_tag_is(bare: Machine) -> None:
+    digest = digest_at(bare)
+    assert digest_at(bare, MIRROR) == digest
+    with fault(Path(bare.node.cluster_folder), "node1", "registry_rebuilt/quay.nju.edu.cn"):
+        assert digest_at(bare, MIRROR) != digest
+        refused = bare.docker("pull", f"{MIRROR}@{digest}")
+        assert f"manifest for {MIRROR}@{digest} not found: manifest unknown: manifest unknown" in refused.err
+    unknown = asks(bare, f"GET /distribution/{REPOSITORY}:nope/json")
+    assert unknown.startswith("HTTP/1.0 404 Not Found")
+    assert unknown.endswith('{"message":"manifest unknown: manifest unknown"}\n')
+
+
+def test_a_pull_over_the_api_tells_bytes(bare: Machine) -> None:
+    digest = digest_at(bare)
+    gone = asks(bare, f"POST /images/create?fromImage={REPOSITORY}&tag={digest}", closed=True)
+    assert "context canceled" in gone, "a sender that has closed its end is taken for one that is gone"
+    told = asks(bare, f"POST /images/create?fromImage={REPOSITORY}&tag={digest}")
+    assert '{"status":"Downloading","progressDetail":{"current":' in told
+    assert '{"status":"Status: Downloaded newer image for ' in told
+    assert f'["{REPOSITORY}@{digest}"]' in bare.docker("image", "inspect", "-f", "{{json .RepoDigests}}",
+                                                     f"{REPOSITORY}@{digest}").out  # fmt: skip
+
+
+def test_a_registry_that_dies_in_the_middle(bare: Machine) -> None:
+    with fault(Path(bare.node.cluster_folder), "node1", "registry_dies/quay.io", "3"):
+        done = bare.docker("pull", IMAGE)
+        assert (done.exit, done.err) == (1, "unexpected EOF\n")
+        assert done.out.count("Pull complete") == 3
+    assert bare.docker("pull", IMAGE).exit == 0
+
+
+def test_a_private_registry(bare: Machine) -> None:
+    with fault(Path(bare.node.cluster_folder), "node1", "registry_login/quay.io", "me:secret"):
+        assert "unauthorized" in bare.docker("pull", IMAGE).err
+        assert asks(bare, f"GET /distribution/{IMAGE}/json").startswith("HTTP/1.0 401")
+        assert bare.ok("echo secret | docker login -u me --password-stdin quay.io") == "Login Succeeded\n"
+        login = base64.urlsafe_b64encode(b'{"username":"me","password":"secret"}').decode()
+        header = f"X-Registry-Auth: {login}\\r\\n"
+        assert asks(bare, f"GET /distribution/{IMAGE}/json", header).startswith("HTTP/1.0 200")
+        assert bare.docker("pull", IMAGE).exit == 0
 
 
 def test_save_and_load_carry_an_image_to_another_node(machines: Machines) -> None:

@@ -148,6 +148,7 @@ CASES = [
     Case("process/ray", "1", "pgrep -f '[r]aylet/raylet'", r"^$", r"^\d+"),
     Case("process/other", "train.py --epochs 3", "ps -eo args | grep ^train", r"^$", r"^train.py --epochs 3$"),
     Case("python/missing", "1", "command -v python3; command -v bash", r"^/usr/bin/python3\n/usr/bin/bash$", r"^$"),
+    Case("ssh_client/missing", "1", "command -v ssh", r"^/usr/bin/ssh$", r"^$"),
     Case("docker/missing", "1", "command -v docker", r"^/usr/bin/docker$", r"^$"),
     Case("docker/daemon", "down", "docker ps 2>&1; systemctl is-active docker", r"active$",
          r"Cannot connect.*\nfailed$"),

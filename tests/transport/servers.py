@@ -55,7 +55,7 @@ class Door:
 
 
 def host(connection: Connection, name: str = "node") -> Host:
-    settings: Any = SimpleNamespace()
+    settings: Any = SimpleNamespace(install=SimpleNamespace(method="image", engine="docker"))
     return Host(name, 0, (), connection, settings)
 
 

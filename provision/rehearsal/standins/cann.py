@@ -30,6 +30,16 @@ def files(version: str, arch: str) -> dict[str, str]:
     }
 
 
+def nnal_files(version: str) -> dict[str, str]:
+    """NNAL, which is a package of its own with the version of CANN: texts by their path below the root."""
+    base = "usr/local/Ascend/nnal/atb"
+    return {
+        f"{base}/set_env.sh": f"export ATB_HOME_PATH=/{base}/latest/atb/cxx_abi_0\n",
+        f"{base}/{version}/version.info": f"    Ascend-cann-atb : {version}\n    Platform : aarch64\n",
+        f"{base}/{version}/atb/cxx_abi_0/lib/libatb.so": "",
+    }
+
+
 def links(version: str) -> dict[str, str]:
     """Symbolic links by their path below the root."""
     folder, base = folder_of(version), "usr/local/Ascend"

@@ -132,8 +132,8 @@ def _die(node: Node, number: int, held: list[Use]) -> Die:
 
 
 def _folders(node: Node) -> list[str]:
-    folder = os.path.join(node.docker, "containers")
-    return [os.path.join(folder, name) for name in os.listdir(folder)]
+    folders = (os.path.join(node.docker, "containers"), os.path.join(node.folder, "native"))
+    return [os.path.join(folder, name) for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
 
 
 def _held_by(folder: str) -> list[Use]:

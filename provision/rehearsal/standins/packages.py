@@ -13,7 +13,7 @@ from provision.rehearsal.standins.docker.programs import has_program
 from provision.rehearsal.standins.docker.store import Container
 
 _COMMON = {"modelscope": "1.31.0", "transformers": "4.57.6"}
-_RELEASES = {
+RELEASES = {
     "0.13.0": {"vllm": "0.13.0+empty", "vllm-ascend": "0.13.0", "torch": "2.8.0", "torch-npu": "2.8.0.post2",
                "triton-ascend": "3.2.0", "cann": "8.5.0"},
     "0.16.0rc1": {"vllm": "0.16.0+empty", "vllm-ascend": "0.16.0rc1", "torch": "2.9.0", "torch-npu": "2.9.0",
@@ -43,7 +43,7 @@ def filesystem() -> str:
 def release_of(image: str) -> str:
     """The release in an image's name; the newest tested one for a name that tells none."""
     found = re.search(r":v?([0-9][0-9a-z.]*)", image.rpartition("/")[2])
-    return found[1] if found and found[1] in _RELEASES else "0.18.0"
+    return found[1] if found and found[1] in RELEASES else "0.18.0"
 
 
 def versions(node: Node, image: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ def versions(node: Node, image: str) -> dict[str, str]:
     if "vllm-cpu" in image:
         found = {**_COMMON, "vllm": f"{release}+cpu", "torch": "2.9.0+cpu"}
     else:
-        found = {**_COMMON, **_RELEASES[release]}
+        found = {**_COMMON, **RELEASES[release]}
     found |= {name: version for name, version in _PROGRAMS.items() if has_program(node, image, name)}
     return {name: node.state.get(f"image/package/{name}", version) for name, version in found.items()}
 

@@ -129,6 +129,9 @@ REAL = [
 """The machine's own programs that a node has: coreutils and what stands beside them on every server. Where folder ``sh``
 has one of the same name, that one is taken."""
 
+_MACHINES = ("ssh",)
+"""Commands of the folder that are nothing without the machine's own: a node lacks them where the machine does."""
+
 KERNEL = "5.10.0-216.0.0.115.oe2203sp4"
 
 
@@ -137,7 +140,7 @@ def write_scripts(node: Node, folder: str, *, arch: str, cpus: int) -> None:
     values = _values(node, arch, cpus)
     for name, text in _texts().items():
         target = f"{node.root}/usr/local/Ascend/driver/tools" if name == "hccn_tool" else folder
-        if name != "hccn_tool" or node.is_npu:
+        if (name != "hccn_tool" or node.is_npu) and (name not in _MACHINES or _found(name)):
             os.makedirs(target, exist_ok=True)
             write_executable(os.path.join(target, name), _filled(text, {**values, "real": _found(name) or "false"}))
 

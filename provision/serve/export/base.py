@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.errors import ConfigError
 from provision.inventory.model import Settings
+from provision.serve import native
 from provision.serve.plan import LaunchPlan, Process, Wave
 
 if TYPE_CHECKING:
@@ -42,6 +44,15 @@ class Gate:
     def url(self) -> str:
         host = bracketed(self.address)
         return f"http://{host}:{self.port}{self.path}" if self.path else f"tcp://{host}:{self.port}"
+
+
+def image_of(plan: LaunchPlan, process: Process, settings: Settings) -> str:
+    """What whoever runs the export pulls: a pinned image by its digest, since the tag that stands for it is one that
+    our nodes alone know."""
+    if process.image and process.image != plan.image:
+        return process.image
+    install = settings.install
+    return f"{install.repository}@{install.pinned}" if install.pinned and install.method == "image" else plan.image
 
 
 def gates(plan: LaunchPlan, process: Process) -> Iterator[Gate]:
@@ -111,6 +122,22 @@ def nodes(plan: LaunchPlan) -> list[tuple[str, Sequence[Process]]]:
 def companions(process: Process, prefix: str) -> list[ExportFile]:
     """The files that a process reads, each ``<prefix><process>.<name>``."""
     return [ExportFile(f"{prefix}{process.name}.{each.name}", each.text, companion=True) for each in process.files]
+
+
+def keepers(settings: Settings, folder: str) -> list[ExportFile]:
+    """The program that keeps servers which have no container; none where they have."""
+    if not native.is_native(settings):
+        return []
+    return [ExportFile(f"{folder}{native.KEEPER}", native.keeper_text(), companion=True)]
+
+
+def refuse_native(settings: Settings, what: str) -> None:
+    """Raise ``ConfigError`` where servers run without containers, which is all that this format can start."""
+    if native.is_native(settings):
+        raise ConfigError(
+            f"{what} start containers, and install.method is source: servers are processes of their nodes",
+            hint="use --format systemd or scripts, or install.method: image",
+        )
 
 
 def secret_lines(launch: Launch, settings: Mapping[str, Settings]) -> list[str]:

@@ -21,8 +21,10 @@ from provision.serve.export.base import (
     bracketed,
     companions,
     earlier,
+    image_of,
     listening,
     nodes,
+    refuse_native,
     secret_lines,
 )
 from provision.serve.export.yamlfile import Value, dump
@@ -51,6 +53,8 @@ _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.a
 def files(launch: Launch, settings: Mapping[str, Settings]) -> tuple[ExportFile, ...]:
     """A compose file a node with its companions beside it, and the README."""
     found: list[ExportFile] = []
+    for own in settings.values():
+        refuse_native(own, "compose files")
     for node, processes in nodes(launch.plan):
         prefix = f"node{processes[0].node_index}."
         found.append(ExportFile(f"{prefix}compose.yaml", _text(launch.plan, node, processes, settings[node])))
@@ -69,7 +73,7 @@ def _service(plan: LaunchPlan, process: Process, settings: Settings) -> dict[str
     recipe = recipe_of(process, settings)
     shell = ["bash", "-lic"] if process.login else ["sh", "-c"]
     service: dict[str, Value] = {
-        "image": _literal(process.image or plan.image),
+        "image": _literal(image_of(plan, process, settings)),
         "container_name": container_name(plan.cluster, process.name),
         "labels": {f"qnext.{key}": value for key, value in labels(plan, process).items()},
         "network_mode": "host",

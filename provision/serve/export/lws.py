@@ -21,7 +21,7 @@ from provision.accel.protocol import Mount, accelerator
 from provision.errors import ConfigError
 from provision.inventory.model import Hardware, Settings
 from provision.serve.environment import extends
-from provision.serve.export.base import MARK, ExportFile, gates, listening
+from provision.serve.export.base import MARK, ExportFile, gates, image_of, listening, refuse_native
 from provision.serve.export.yamlfile import Value, dump
 from provision.serve.launch import Launch
 from provision.serve.plan import LaunchPlan, Process
@@ -73,6 +73,8 @@ for _, name in socket.if_nameindex():
 def files(launch: Launch, settings: Mapping[str, Settings], *, resource: str = RESOURCE) -> tuple[ExportFile, ...]:
     """The one manifest. Raises ``ConfigError`` for what it cannot express, with what to do."""
     plan = launch.plan
+    for own in settings.values():
+        refuse_native(own, "the pods of a LeaderWorkerSet")
     _refuse_unfit(plan)
     base = f"qnext-{plan.cluster}"
     sets = _sets(plan, base)
@@ -393,7 +395,7 @@ def _pod(given: _Given, one: _Set, process: Process, script: str, data: Mapping[
     mounts = _mounts(given.plan, process, settings)
     container: dict[str, Value] = {
         "name": "vllm",
-        "image": process.image or given.plan.image,
+        "image": image_of(given.plan, process, settings),
         "command": [*_shell(process), 'exec "$@"', "qnext", "sh", f"/qnext/{script}"],
         "env": [_pod_ip(), *_key(given.plan, process, settings), *variables],
         **_resources(process, given.resource),
@@ -517,7 +519,7 @@ def _router_documents(
     ]
     container: dict[str, Value] = {
         "name": "router",
-        "image": router.image or plan.image,
+        "image": image_of(plan, router, settings),
         "command": [*_shell(router), 'exec "$@"', "qnext", "sh", "/qnext/router.sh"],
         "env": [_pod_ip(), *_key(plan, router, settings), *variables],
         "volumeMounts": [{"name": "launch", "mountPath": "/qnext", "readOnly": True}],

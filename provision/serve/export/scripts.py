@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from provision.inventory.model import Settings
-from provision.serve.export.base import MARK, ExportFile, companions, secret_lines
+from provision.serve import native
+from provision.serve.export.base import MARK, ExportFile, companions, keepers, secret_lines
 from provision.serve.launch import Launch
 from provision.serve.plan import Process
 from provision.serve.render import companion_path, readme
@@ -17,6 +18,8 @@ def files(launch: Launch, settings: Mapping[str, Settings]) -> tuple[ExportFile,
     for process, script in zip(launch.plan.processes, launch.scripts, strict=True):
         found.append(ExportFile(script.filename, script.text, executable=True))
         found += companions(process, _prefix(process))
+    if launch.plan.processes:
+        found += keepers(settings[launch.plan.processes[0].node], "")
     return (*found, ExportFile("README.txt", _readme(launch, settings)))
 
 
@@ -37,4 +40,7 @@ def _places(launch: Launch, settings: Mapping[str, Settings]) -> list[str]:
         for process in launch.plan.processes
         for each in process.files
     ]
+    for node, own in settings.items():
+        if native.is_native(own):
+            found.append(f"  {native.KEEPER} on {node}: {native.keeper_path(own)}")
     return ["", "Before the scripts run, these files must lie where they mount them from:", "", *found] if found else []

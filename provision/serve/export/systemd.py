@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from provision.errors import ConfigError
 from provision.inventory.model import Settings
 from provision.resources import shipped
-from provision.serve.export.base import MARK, ExportFile, companions, earlier, gates, nodes, secret_lines
+from provision.serve import native
+from provision.serve.export.base import MARK, ExportFile, companions, earlier, gates, keepers, nodes, secret_lines
 from provision.serve.launch import Launch
 from provision.serve.plan import LaunchPlan, Process
 from provision.serve.render import container_name, launch_folder, order, ready, render_foreground
@@ -25,6 +26,19 @@ STOP_SECONDS = 60
 """How long a container may take to end before it is killed, as when this tool stops it."""
 
 UNITS = "/etc/systemd/system"
+_DAEMONS = {"docker": "docker.service", "nerdctl": "containerd.service"}
+"""What must run before a container can start; podman needs nothing."""
+
+_OF_PROCESSES = (
+    ("KillMode", "mixed"),
+    ("OOMPolicy", "continue"),
+    ("LimitMEMLOCK", "infinity"),
+    ("LimitNOFILE", "1048576"),
+    ("TasksMax", "infinity"),
+)
+"""For a server without a container: its keeper is told to end, and passes it on; what is left is killed
+[systemd.kill(5), systemd.exec(5)]."""
+
 _SPECIAL = re.compile(r"[\s\"'\\;]")
 
 
@@ -39,6 +53,7 @@ def files(launch: Launch, settings: Mapping[str, Settings]) -> tuple[ExportFile,
             found.append(ExportFile(f"{folder}{unit_name(plan, process)}", _unit(plan, process, own)))
             found.append(ExportFile(f"{folder}{_script_name(process)}", _script(plan, process, own), executable=True))
             found += companions(process, folder)
+        found += keepers(settings[processes[0].node], folder)
         if any(list(gates(plan, process)) for process in processes):
             found.append(ExportFile(f"{folder}wait.sh", _waiting(), executable=True))
     return (*found, ExportFile("README.txt", _readme(launch, settings)))
@@ -70,11 +85,12 @@ def _waiting() -> str:
 
 
 def _script(plan: LaunchPlan, process: Process, settings: Settings) -> str:
+    what = "the server" if _native(settings) else "the container"
     header = [
         f"Process {process.name} (rank {process.rank}) of cluster {plan.cluster}, for node {process.node}.",
         f"{MARK} --format systemd.",
         "",
-        f"Run by {unit_name(plan, process)}: stays until the container ends.",
+        f"Run by {unit_name(plan, process)}: stays until {what} ends.",
     ]
     return render_foreground(plan, process, settings, header)
 
@@ -98,9 +114,11 @@ def _about(plan: LaunchPlan, process: Process, settings: Settings) -> Iterator[t
     serve = settings.serve
     before = " ".join(unit_name(plan, other) for other in earlier(plan, process))
     yield "Description", f"{process.name} of cluster {plan.cluster} ({plan.topology})"
-    yield "After", " ".join(filter(None, ("docker.service network-online.target", before)))
+    daemon = "" if _native(settings) else _DAEMONS.get(settings.install.engine, "")
+    yield "After", " ".join(filter(None, (daemon, "network-online.target", before)))
     yield "Wants", "network-online.target"
-    yield "Requires", "docker.service"
+    if daemon:
+        yield "Requires", daemon
     if serve.on_failure == "restart-group":
         yield "StartLimitIntervalSec", "infinity"
         yield "StartLimitBurst", str(serve.restart_budget + 1)
@@ -108,15 +126,20 @@ def _about(plan: LaunchPlan, process: Process, settings: Settings) -> Iterator[t
 
 def _service(plan: LaunchPlan, process: Process, settings: Settings) -> Iterator[tuple[str, str]]:
     folder, container = launch_folder(settings), container_name(plan.cluster, process.name)
-    docker = "/usr/bin/env docker"
+    docker = f"/usr/bin/env {settings.install.engine}"
+    contained = not _native(settings)
     waiting = [gate.url for gate in gates(plan, process)]
     patience = round(settings.serve.ready_timeout)
     yield "Type", "exec"
-    yield "ExecStartPre", f"-{docker} rm -f {container}"
+    if contained:
+        yield "ExecStartPre", f"-{docker} rm -f {container}"
     if waiting:
         yield "ExecStartPre", _words("/bin/bash", f"{folder}/wait.sh", str(patience), *waiting)
     yield "ExecStart", _words("/bin/sh", f"{folder}/{_script_name(process)}")
-    yield "ExecStop", f"-{docker} stop -t {STOP_SECONDS} {container}"
+    if contained:
+        yield "ExecStop", f"-{docker} stop -t {STOP_SECONDS} {container}"
+    else:
+        yield from _OF_PROCESSES
     yield "SuccessExitStatus", "143"
     yield "TimeoutStartSec", str((patience if waiting else 0) + 2 * STOP_SECONDS)
     yield "TimeoutStopSec", str(STOP_SECONDS + 30)
@@ -127,26 +150,36 @@ def _service(plan: LaunchPlan, process: Process, settings: Settings) -> Iterator
         yield "Restart", "no"
 
 
+def _native(settings: Settings) -> bool:
+    return native.is_native(settings)
+
+
 # ---- what people read
 
 
 def _readme(launch: Launch, settings: Mapping[str, Settings]) -> str:
     plan = launch.plan
     lines = [f"systemd units of cluster {plan.cluster}: {plan.served_name}, topology {plan.topology}", ""]
-    lines += [
-        "A unit removes an earlier container of its name when it starts. On each node, as root and in its own folder:"
-    ]
+    earlier_one = "what is left of an earlier run" if _native(settings[plan.entry.node]) else "an earlier container"
+    lines += [f"A unit removes {earlier_one} of its name when it starts. On each node, as root and in its own folder:"]
     for node, processes in nodes(plan):
         lines += ["", f"  {node}, folder node{processes[0].node_index}:", *_installing(plan, processes, settings[node])]
-    lines += [*secret_lines(launch, settings), "", *_starting(plan), "", *_restarting(plan, settings), ""]
+    lines += [*secret_lines(launch, settings), "", *_starting(plan, settings), "", *_restarting(plan, settings), ""]
     lines += [*ready(plan), "", f"{MARK} --format systemd."]
     return "\n".join(lines) + "\n"
+
+
+def _logs(settings: Settings) -> str:
+    if _native(settings):
+        return "or the file log of its run folder"
+    return f"or {settings.install.engine} logs CONTAINER"
 
 
 def _installing(plan: LaunchPlan, processes: Sequence[Process], settings: Settings) -> Iterator[str]:
     scripts = [_script_name(process) for process in processes]
     scripts += ["wait.sh"] if any(list(gates(plan, process)) for process in processes) else []
     beside = [each.path for process in processes for each in companions(process, "")]
+    beside += [each.path for each in keepers(settings, "")]
     target = launch_folder(settings)
     yield f"    {join(['install', '-D', '-m', '0755', '-t', target, *scripts])}"
     if beside:
@@ -155,7 +188,7 @@ def _installing(plan: LaunchPlan, processes: Sequence[Process], settings: Settin
     yield "    systemctl daemon-reload"
 
 
-def _starting(plan: LaunchPlan) -> Iterator[str]:
+def _starting(plan: LaunchPlan, settings: Mapping[str, Settings]) -> Iterator[str]:
     yield "Then start them, on each node: each waits by itself for what it needs of the others, in this order:"
     yield ""
     yield from order(plan)
@@ -163,7 +196,8 @@ def _starting(plan: LaunchPlan) -> Iterator[str]:
     for node, processes in nodes(plan):
         yield f"  {node}: systemctl start --no-block {' '.join(unit_name(plan, each) for each in processes)}"
     yield ""
-    yield "The same with enable starts them on each boot. Logs: journalctl -fu UNIT, or docker logs CONTAINER."
+    logs = _logs(settings[plan.entry.node])
+    yield f"The same with enable starts them on each boot. Logs: journalctl -fu UNIT, {logs}."
 
 
 def _restarting(plan: LaunchPlan, settings: Mapping[str, Settings]) -> Iterator[str]:

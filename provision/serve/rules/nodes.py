@@ -112,7 +112,8 @@ def shared_modules(layout: Layout) -> Iterator[Violation]:
     scheduling affinity; vllm-ascend external DP runs all ranks of a node in one container]."""
     size = layout.accelerator.module_size
     ranks = layout.tp * layout.pp * layout.context_parallel
-    if layout.topology == "external-dp" and ranks % size and layout.dp > 1 and not layout.head.install.privileged:
+    sees_all = layout.head.install.privileged or layout.head.install.method == "source"
+    if layout.topology == "external-dp" and ranks % size and layout.dp > 1 and not sees_all:
         yield warn(
             "S19",
             f"servers of {ranks} device{'s' * (ranks > 1)} share modules of {size}, which A3 hands out whole",

@@ -52,16 +52,16 @@ def image_suffix(layout: Layout) -> Iterator[Violation]:
 def fixed_tag(layout: Layout) -> Iterator[Violation]:
     """S10: a tag that moves, or tells nothing [vllm-ascend installation guide]."""
     image = layout.image
-    if layout.accelerator.image_suffixes is None:
+    if layout.accelerator.image_suffixes is None or layout.head.install.method == "source":
         return
-    if image.floating:
+    if image.floating and not layout.head.install.pinned:
         yield warn(
             "S10",
             f"image tag {image.tag} moves: nodes that pull it at different times hold different images",
             "vllm-ascend installation guide",
-            "name a release (v0.18.0) or a digest (@sha256:…)",
+            "name a release (v0.18.0), or pin it by install.digest: sha256:…, which up tells after its pull",
         )
-    elif not image.known and not image.digest:
+    elif not image.known and not layout.head.install.pinned:
         yield warn(
             "S10",
             f"image tag {image.tag} tells neither release nor hardware, so neither could be checked",

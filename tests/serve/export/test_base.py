@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from provision.serve.export.base import asked_at, earlier, gates
+from provision.serve.export.base import asked_at, earlier, gates, image_of
 from tests.serve.export.launches import launch_of
 
 
@@ -53,3 +53,15 @@ def test_a_server_is_asked_where_it_listens() -> None:
     alone = tuple("127.0.0.1" if word == "0.0.0.0" else word for word in process.argv)
     assert asked_at(replace(process, argv=alone)) == "127.0.0.1"
     assert asked_at(replace(process, address="")) == "127.0.0.1"
+
+
+def test_a_pinned_image_is_named_by_its_digest() -> None:
+    launch, by_node = launch_of("two-a3-dp8-tp4")
+    plan, digest = launch.plan, f"sha256:{'1' * 64}"
+    head = plan.processes[0]
+    own = by_node[head.node]
+    pinned = own.model_copy(update={"install": own.install.model_copy(update={"digest": digest})})
+
+    assert image_of(plan, head, own) == plan.image
+    assert image_of(plan, head, pinned) == f"{own.install.repository}@{digest}"
+    assert image_of(plan, replace(head, image="nginx:1.27"), pinned) == "nginx:1.27"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from provision.rehearsal.node import Node, is_root, user
-from provision.rehearsal.standins.docker import containers, images, system
+from provision.rehearsal.standins.docker import api, containers, images, system
 from provision.rehearsal.standins.docker.errors import DockerError
 from provision.rehearsal.standins.faulty import maybe_hang
 
@@ -41,6 +41,7 @@ _COMMANDS = {
     "version": system.version,
     "system info": system.info,
     "system df": system.disk_usage,
+    "system dial-stdio": api.dial,
     "login": system.login,
 }
 _ALIASES = {
@@ -53,6 +54,10 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     """Run one docker command; the exit status is the real client's."""
     maybe_hang(node, name)
     try:
+        if name == "podman":
+            from provision.rehearsal.standins.docker import podman
+
+            return podman.dispatch(node, argv, _dispatch)
         return _dispatch(node, argv)
     except DockerError as error:
         sys.stdout.flush()

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from provision.clock import sleep
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import map_path
+from provision.rehearsal.standins.docker import credentials
 from provision.rehearsal.standins.docker.errors import DaemonError, DockerError
 from provision.rehearsal.standins.docker.flags import need_words, parse, table
 from provision.rehearsal.standins.docker.store import (
@@ -24,6 +27,8 @@ from provision.rehearsal.standins.docker.store import (
     write_json,
 )
 from provision.rehearsal.standins.docker.template import render
+
+Tell: TypeAlias = Callable[[Mapping[str, object]], None]
 
 _SECONDS_A_LAYER = 0.02
 _PULL = table("-q,--quiet", "--platform=", "-a,--all-tags", "--disable-content-trust")
@@ -240,47 +245,84 @@ def _archive(node: Node, path: str) -> bytes:
 
 
 def _fetch(node: Node, ref: str, *, quiet: bool) -> Json:
-    repository, _, _ = ref.partition("@") if "@" in ref else ref.rpartition(":")
-    host = repository.partition("/")[0] if "." in repository.partition("/")[0] else "registry-1.docker.io"
-    _reach(node, host)
-    known = [i for i in _registry(node) if i["repository"] == repository]
+    """A pull by docker's own client, with the login that it keeps."""
+    return fetch(node, ref, _silent if quiet else _line, credentials.of(node, _host(ref)))
+
+
+def fetch(node: Node, ref: str, tell: Tell, login: str) -> Json:
+    """A pull as the daemon does it. ``tell`` gets its progress as the daemon's JSON has it; ``login``: user:password."""
+    image = remote(node, ref, login)
+    repository, label = str(image["repository"]), ref.rpartition(":")[2]
+    here = Store(node).images().get(str(image["id"]))
+    tell({"status": f"Pulling from {repository.removeprefix(_host(ref) + '/')}", "id": ref if "@" in ref else label})
+    if here is None:
+        _layers(node, strings(image["layers"]), as_int(image["size"]), tell, _host(ref))
+    tell({"status": f"Digest: {image['digest']}"})
+    fresh = here is None or ref not in strings(here["tags"])
+    tell({"status": f"Status: {'Downloaded newer image for' if fresh else 'Image is up to date for'} {familiar(ref)}"})
+    kept = {**image, "tags": [], "digests": [f"{familiar(repository)}@{image['digest']}"]}
+    return _keep(Store(node), kept, [] if "@" in ref else [ref])
+
+
+def remote(node: Node, ref: str, login: str) -> Json:
+    """The image that the registry has under a full reference. Raises what the daemon says where it has none."""
+    repository = ref.partition("@")[0] if "@" in ref else ref.rpartition(":")[0]
+    host = _host(ref)
+    _reach(node, host, login)
+    known = [i for i in _registry(node, host) if i["repository"] == repository]
     if not known:
         raise _unknown_repository(host, repository)
-    remote = next((i for i in known if ref in (f"{repository}:{i['tag']}", f"{repository}@{i['digest']}")), None)
-    if remote is None:
+    found = next((i for i in known if ref in (f"{repository}:{i['tag']}", f"{repository}@{i['digest']}")), None)
+    if found is None:
         raise DaemonError(f"manifest for {familiar(ref)} not found: manifest unknown: manifest unknown")
-    here = Store(node).images().get(str(remote["id"]))
-    report = _quiet if quiet else _say
-    report(f"{ref.rpartition(':')[2]}: Pulling from {repository.removeprefix(host + '/')}")
-    if here is None:
-        _layers(node, strings(remote["layers"]), report)
-    report(f"Digest: {remote['digest']}")
-    fresh = here is None or ref not in strings(here["tags"])
-    report(f"Status: {'Downloaded newer image for' if fresh else 'Image is up to date for'} {familiar(ref)}")
-    image = {**remote, "tags": [], "digests": [f"{repository}@{remote['digest']}"]}
-    return _keep(Store(node), image, [] if "@" in ref else [ref])
+    return found
 
 
-def _layers(node: Node, layers: list[str], report: object) -> None:
-    """Fetch what isn't there; each finished layer is kept, so an interrupted pull goes on where it ended."""
-    say = _say if report is _say else _quiet
+def _host(ref: str) -> str:
+    first = ref.partition("/")[0]
+    return first if "/" in ref and ("." in first or ":" in first) else "registry-1.docker.io"
+
+
+def _layers(node: Node, layers: list[str], size: int, tell: Tell, host: str) -> None:
+    """Fetch what isn't there. Layers of a pull that fails are dropped, as Docker 20.10 does: only those that another
+    image holds are there the next time."""
     folder = os.path.join(node.docker, "layers")
     wanted = [layer for layer in layers if not os.path.exists(os.path.join(folder, layer))]
+    part = size // 3 // max(1, len(layers))
     for layer in layers:
-        say(f"{layer[:12]}: {'Pulling fs layer' if layer in wanted else 'Already exists'}")
+        _tell_layer(tell, layer, "Pulling fs layer" if layer in wanted else "Already exists")
     for layer in wanted[3:]:
-        say(f"{layer[:12]}: Waiting")
+        _tell_layer(tell, layer, "Waiting")
     for number, layer in enumerate(wanted):
+        _tell_layer(tell, layer, "Downloading", part // 2, part)
         sleep(node.state.number("docker/pull_seconds_per_layer", _SECONDS_A_LAYER))
+        if node.state.get(f"registry_dies/{host}") == str(number):
+            raise DockerError("unexpected EOF")
         if node.state.get("disk/full") and number >= 2:
             raise DockerError(
                 "failed to register layer: write /usr/local/python3.11.13/lib/libpython3.11.a: no space left on device"
             )
-        say(f"{layer[:12]}: Verifying Checksum")
-        say(f"{layer[:12]}: Download complete")
+        _tell_layer(tell, layer, "Verifying Checksum")
+        _tell_layer(tell, layer, "Download complete")
+        _tell_layer(tell, layer, "Extracting", part, part)
+        _tell_layer(tell, layer, "Pull complete")
+    for layer in wanted:
         with open(os.path.join(folder, layer), "w", encoding="utf-8"):
             pass
-        say(f"{layer[:12]}: Pull complete")
+
+
+def _tell_layer(tell: Tell, layer: str, status: str, current: int = 0, total: int = 0) -> None:
+    tell({"status": status, "progressDetail": {"current": current, "total": total} if total else {}, "id": layer[:12]})
+
+
+def _line(told: Mapping[str, object]) -> None:
+    """Progress as the client prints it without a terminal: no bytes."""
+    if not told.get("progressDetail"):
+        _say(f"{told['id']}: {told['status']}" if "id" in told else str(told["status"]))
+
+
+def _silent(told: Mapping[str, object]) -> None:
+    """Says nothing."""
 
 
 def _keep(store: Store, image: Json, tags: list[str]) -> Json:
@@ -298,10 +340,12 @@ def _keep(store: Store, image: Json, tags: list[str]) -> Json:
     return images[key]
 
 
-def _reach(node: Node, host: str) -> None:
-    hosts = {str(image["repository"]).partition("/")[0] for image in _registry(node)} | {"registry-1.docker.io"}
+def _reach(node: Node, host: str, login: str) -> None:
+    hosts = {str(image["repository"]).partition("/")[0] for image in _registry(node, host)} | {"registry-1.docker.io"}
     if host not in hosts or node.state.get(f"registry/{host}") == "down":
         raise DaemonError(f'Get "https://{host}/v2/": dial tcp: lookup {host} on 127.0.0.53:53: no such host')
+    if login != (node.state.get(f"registry_login/{host}") or login):
+        raise DaemonError("unauthorized: access to the requested resource is not authorized")
 
 
 def _unknown_repository(host: str, repository: str) -> DockerError:
@@ -313,11 +357,13 @@ def _unknown_repository(host: str, repository: str) -> DockerError:
     return DaemonError("unauthorized: access to the requested resource is not authorized")
 
 
-def _registry(node: Node) -> list[Json]:
-    """What the registries answer this node. ``image/rebuilt``: the tags have moved to another build meanwhile."""
+def _registry(node: Node, host: str) -> list[Json]:
+    """What the registries answer this node. ``image/rebuilt``, and ``registry_rebuilt/<host>`` for one registry: the
+    tags have moved to another build meanwhile."""
     images = read_json(os.path.join(node.cluster_folder, "registry.json")).get("images")
     found = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
-    return [_rebuilt(image) for image in found] if node.state.get("image/rebuilt") else found
+    moved = node.state.get("image/rebuilt") or node.state.get(f"registry_rebuilt/{host}")
+    return [_rebuilt(image) for image in found] if moved else found
 
 
 def _rebuilt(image: Json) -> Json:
@@ -353,7 +399,3 @@ def _canonical(ref: str) -> str:
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _quiet(line: str) -> None:
-    """Says nothing."""

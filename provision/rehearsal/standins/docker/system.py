@@ -7,6 +7,7 @@ import os
 import sys
 
 from provision.rehearsal.node import Node
+from provision.rehearsal.standins.docker.credentials import remember
 from provision.rehearsal.standins.docker.errors import DockerError
 from provision.rehearsal.standins.docker.flags import parse, table
 from provision.rehearsal.standins.docker.store import Json, Store, as_int
@@ -15,6 +16,7 @@ from provision.rehearsal.standins.docker.template import render
 VERSION = "27.5.1"
 BUILD = "9f9e405"
 _FORMAT = table("-f,--format=")
+_LOGIN = table("-u,--username=", "-p,--password=", "--password-stdin")
 
 
 def version_of(node: Node) -> str:
@@ -76,8 +78,10 @@ def disk_usage(node: Node, argv: list[str]) -> int:
 
 
 def login(node: Node, argv: list[str]) -> int:
-    """Any password is right: registries of the rehearsal are open."""
-    sys.stdin.read()
+    """Any password is taken, and kept where the client keeps it; the registry looks at it when it is asked."""
+    parsed = parse(argv, _LOGIN, command="login")
+    password = sys.stdin.read().rstrip("\n") if parsed.has("password-stdin") else parsed.one("password")
+    remember(node, "".join(parsed.words[:1]), parsed.one("username"), password)
     sys.stdout.write("Login Succeeded\n")
     return 0
 

@@ -55,6 +55,9 @@ stop | disable | mask)
   done ;;
 start | restart | reload | enable | unmask | daemon-reload) ;;
 is-system-running) echo running ;;
+reboot)
+  [ "${@me@:-root}" = root ] || { echo 'Failed to set wall message, ignoring: Access denied' >&2; exit 1; }
+  mkdir -p '@state@/boot' && echo 1 >'@state@/boot/requested' ;;
 *) echo "Unknown command verb $command." >&2; exit 1 ;;
 esac
 exit $status

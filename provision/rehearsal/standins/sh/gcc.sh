@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "gcc (GCC) 10.3.1"

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "GNU Make 4.3"
