@@ -39,7 +39,7 @@ def run(cluster: Cluster) -> Iterable[Shown]:
 
 
 def _by_content(cluster: Cluster) -> Iterator[Shown]:
-    """Of the nodes on which every weights file's checksum is known: those that they all have (names are judged apart)."""
+    """Of the nodes on which every weights file's checksum is known; of files that all of them have."""
     values = {node.name: look(node, verified_fact(node.settings)) for node in cluster.nodes}
     known = {name: found for name, value in values.items() if (found := _sums(value))}
     if len(known) < 2:

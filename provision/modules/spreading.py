@@ -24,7 +24,7 @@ from provision.node import Cluster
 from provision.results import PlannedResult, Result
 from provision.serve import launch
 from provision.shell import quote
-from provision.transport.engine import prologue, worded
+from provision.transport.engine import prologue
 
 CHANGED = frozenset({"weights", "model-folder", "listing", "disk", "wheels"})
 """What arrives may change."""
@@ -145,7 +145,7 @@ def spread_image(
     if not asked:
         return Outcome()
     spread = _Spread(cluster, "image", asked)
-    serve = worded(prologue(cluster.settings), spreads.image_serve_script(ref, image_id))
+    serve = spreads.image_serve_script(ref, image_id)
     script = spreads.image_fetch_script(ref, image_id, spread.plan)
 
     def job(name: str) -> Job:

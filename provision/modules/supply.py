@@ -48,7 +48,7 @@ class Order:
     settings: Settings
     source: WeightsSource
     folder: str
-    files: Mapping[Node, Sequence[File]]
+    files: Sequence[tuple[Node, Sequence[File]]]
     listing: hub.Listing | None = None
 
 
@@ -84,7 +84,7 @@ def _downloaded(order: Order) -> Steps:
     index = order.settings.model.repository and order.settings.model.hub == "modelscope"
     asked: dict[str, Action] = {}
     jobs: dict[str, Action] = {}
-    for node, files in order.files.items():
+    for node, files in order.files:
         path = _request_path(node.settings)
         paths = [file.path for file in files]
         text = hub.fetch_request(node.settings, order.source, order.listing, paths, index=index)
@@ -123,7 +123,7 @@ def _request_path(settings: Settings) -> str:
 def _sent(order: Order) -> Steps:
     top = Path(order.source.path or "").expanduser()
     seconds: dict[str, float] = {}
-    for file in sorted({file for files in order.files.values() for file in files}):
+    for file in sorted({file for _, files in order.files for file in files}):
         sends: dict[str, Action] = {
             node.name: Send(
                 label=f"send {file.path}, {size_text(file.size)}",
@@ -134,12 +134,12 @@ def _sent(order: Order) -> Steps:
                 deadline=order.source.timeout,
                 affects=CHANGED,
             )
-            for node, files in order.files.items()
+            for node, files in order.files
             if file in files
         }
         for name, took in _seconds((yield On(sends))).items():
             seconds[name] = seconds.get(name, 0.0) + took
-    yield On({node.name: _remember(order, node, files) for node, files in order.files.items()})
+    yield On({node.name: _remember(order, node, files) for node, files in order.files})
     return seconds
 
 
@@ -158,7 +158,7 @@ def _copied(order: Order) -> Steps:
     assert order.source.path is not None
     lists: dict[str, Action] = {}
     jobs: dict[str, Action] = {}
-    for node, files in order.files.items():
+    for node, files in order.files:
         place = home(node.settings, node.settings.model.folder)
         lists[node.name] = listed(files, place)
         script = copy_script(order.source.path, order.folder, place) + hash_listed(order.folder, place)

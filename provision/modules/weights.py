@@ -139,8 +139,8 @@ class _Weights:
         self.settings = nodes[0].settings
         self.source = self.settings.model.source
         self.quick = self.settings.model.verify == "quick" and not args.rehash
-        values = {node: node.get(verified_fact(node.settings)) for node in nodes}
-        self.sites = [_Site(node, value, value.ref) for node, value in values.items()]
+        values = [(node, node.get(verified_fact(node.settings))) for node in nodes]
+        self.sites = [_Site(node, value, value.ref) for node, value in values]
         self.manifest = Manifest(())
         self.listing: hub.Listing | None = None
         self.folder = self.settings.model.folder
@@ -426,7 +426,7 @@ class _Weights:
         assert self.source is not None
         if self.source.kind in HUBS and self.listing is None:
             self.listing = self._listing_of_manifest(self.source)
-        files = {site.node: files for site, files in wanted}
+        files = tuple((site.node, files) for site, files in wanted)
         order = Order(self.settings, self.source, self.folder, files, self.listing)
         took = yield from self._watched(supplied(order))
         self._brought({site.name: files for site, files in wanted}, took)

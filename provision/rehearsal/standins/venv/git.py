@@ -1,4 +1,4 @@
-"""``git`` of a node, as far as a build goes: clone, init, fetch, checkout, rev-parse, submodule, ls-remote."""
+"""``git`` of a node, as far as a build goes: clone, init, fetch, checkout, rev-parse, submodule."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.venv.world import commit_of, host_of, repository_of
 from provision.rehearsal.standins.faulty import maybe_hang
+from provision.rehearsal.standins.venv.world import commit_of, host_of, repository_of
 
 _WITH_VALUE = ("-C", "-c", "--depth", "--branch", "-b")
 

@@ -13,8 +13,8 @@ import re
 import sys
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.venv import world
 from provision.rehearsal.standins.packages import RELEASES
+from provision.rehearsal.standins.venv import world
 
 _WITH_VALUE = ("-r", "-c", "--find-links", "--wheel-dir", "-w", "--exclude", "--index-url", "--extra-index-url")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?\s*(?:([=<>!~]=?)\s*([^,;\s]+))?")

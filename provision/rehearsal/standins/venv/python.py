@@ -9,9 +9,9 @@ import os
 import sys
 
 from provision.rehearsal.node import Node
-from provision.rehearsal.standins.venv import pip
 from provision.rehearsal.standins.interpreter import run
 from provision.rehearsal.standins.launcher import write_launcher
+from provision.rehearsal.standins.venv import pip
 
 
 def make(node: Node, folder: str) -> int:
