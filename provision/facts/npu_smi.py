@@ -6,13 +6,13 @@ The tool may hang: each call has its own deadline on the node.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.accel.ascend.npu_smi import Die, MappedChip, NpuProcess, parse_info, parse_mapping
 from provision.facts.base import Fact
-from provision.facts.processes import age, masked
+from provision.facts.processes import RUNS, age, masked, runs
 from provision.facts.reading import Section, complaints, integer, sections
 from provision.results import Result
 
@@ -85,7 +85,8 @@ class NpuSmi(Fact[NpuSmiValue]):
 
     def script(self) -> str:
         return (
-            FIND
+            RUNS
+            + FIND
             + f'o=$(timeout {_INFO_SECONDS} "$b" info 2>&1); e=$?\n'
             + """\
 echo "@@ info $e"; printf '%s\\n' "$o"
@@ -139,23 +140,25 @@ def _problems(
 
 def _holders(parts: list[Section]) -> tuple[Holder, ...]:
     clock = " ".join(_answer(parts, "clock").lines[:1]).split()
-    return tuple(_holder(part, clock) for part in parts if part.words[:1] == ("pid",))
+    sessions = runs(parts)
+    return tuple(_holder(part, clock, sessions) for part in parts if part.words[:1] == ("pid",))
 
 
-def _holder(part: Section, clock: list[str]) -> Holder:
-    """Lines: user and its number, /proc/PID/stat, command line, cgroups."""
+def _holder(part: Section, clock: list[str], sessions: Mapping[str, str]) -> Holder:
+    """Lines: user and its number, /proc/PID/stat, command line, cgroups. ``sessions``: ids of runs."""
     user, stat, args, *groups = [*part.lines, "", "", ""]
     told = stat.rpartition(") ")[2].split()
     seconds = age(clock, told)
     now = integer(clock[3]) if len(clock) > 3 else None
     group = "\n".join(groups)
-    container = _CONTAINER.search(group)
+    found = _CONTAINER.search(group)
+    container = found[0] if found else sessions.get(told[3], "") if len(told) > 3 else ""
     unit = _UNIT.search(group)
     return Holder(
         pid=integer(" ".join(part.words[1:])) or 0,
         user=_user(user.split()),
         args=masked(args),
-        container=container[0] if container else "",
+        container=container,
         age=seconds,
         started=None if now is None or seconds is None else now - seconds,
         runtime=next((name for word, name in _RUNTIMES.items() if word in group), "") if container else "",

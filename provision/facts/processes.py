@@ -6,7 +6,7 @@ Titles are set by setproctitle, so ``vllm serve`` alone misses engines and worke
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +30,20 @@ _SECRET = re.compile(r"(--?[\w-]*(?:api[-_]?key|token|password|passwd|secret)[= 
 def masked(args: str) -> str:
     """A command line without the values of keys and passwords."""
     return _SECRET.sub(r"\1***", args.strip())
+
+
+RUNS = """\
+# Where docker stands for processes of ours, each is the first of a session.
+for d in ${_er:+"$_er"/*/run/*}; do
+  { read -r p x <"$d/server" && read -r i <"$d/id"; } 2>/dev/null && echo "@@ run $p $i"
+done
+"""
+"""Shell that tells the sessions of servers which have no container [transport/engine.py, native.sh]."""
+
+
+def runs(parts: Sequence[Section]) -> dict[str, str]:
+    """Ids of runs by the number of their session, from what ``RUNS`` printed."""
+    return {part.words[1]: part.words[2] for part in parts if part.words[:1] == ("run",) and len(part.words) == 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +82,15 @@ class Processes(Fact[ProcessesValue]):
 
     def parse(self, raw: Result) -> ProcessesValue:
         parts = sections(raw.stdout)
-        runs = {part.words[1]: part.words[2] for part in parts if part.words[:1] == ("run",) and len(part.words) == 3}
-        found = [process for part in parts if (process := _process(part, runs)) is not None]
+        found = [process for part in parts if (process := _process(part, runs(parts))) is not None]
         return ProcessesValue(tuple(sorted(found, key=lambda p: p.pid)), complaints(raw))
 
 
 # One grep finds the candidates: ps is no part of coreutils, and a fork a process is too dear on a big host. The
 # brackets keep grep from finding itself. Where servers run without docker, run folders tell which sessions are theirs.
-_LOOK = """\
+_LOOK = (
+    RUNS
+    + """\
 read -r up _ </proc/uptime; t=$(getconf CLK_TCK 2>/dev/null || echo 100); now=
 for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_server|[m]ooncake|[_]proxy_' \
   /proc/[0-9]*/cmdline 2>/dev/null); do
@@ -88,16 +103,13 @@ for f in $(grep -l -E '[V]LLM::|[v]llm|[E]ngineCore|[r]ay::|[r]aylet|[g]cs_serve
   tr '\\0\\n' '  ' <"$f" 2>/dev/null; echo
   cat "$d/cgroup" 2>/dev/null
 done
-# Where docker stands for processes of ours, each is the first of a session.
-for d in ${_er:+"$_er"/*/run/*}; do
-  { read -r p x <"$d/server" && read -r i <"$d/id"; } 2>/dev/null && echo "@@ run $p $i"
-done
 :
 """
+)
 
 
-def _process(part: Section, runs: Mapping[str, str]) -> ServerProcess | None:
-    """Lines: uptime and ticks a second, /proc/PID/stat, command line, cgroups. ``runs``: ids of runs by session."""
+def _process(part: Section, sessions: Mapping[str, str]) -> ServerProcess | None:
+    """Lines: uptime and ticks a second, /proc/PID/stat, command line, cgroups. ``sessions``: ids of runs."""
     lines = [*part.lines, "", "", ""]
     pid = integer(part.words[0]) if part.words else None
     args = masked(lines[2])
@@ -115,7 +127,7 @@ def _process(part: Section, runs: Mapping[str, str]) -> ServerProcess | None:
         age=seconds,
         kind=kind,
         args=args,
-        container=container[0] if container else runs.get(stat[3], "") if len(stat) > 3 else "",
+        container=container[0] if container else sessions.get(stat[3], "") if len(stat) > 3 else "",
         started=now - seconds if now is not None and seconds is not None else None,
     )
 

@@ -17,6 +17,8 @@ from provision.shell import assign, join, quote
 
 FIRST_PORT, PORTS = 15580, 200
 """Where a port that is free on all nodes is looked for."""
+PROCESS = "registry"
+"""Its name among our containers."""
 START_DEADLINE = 180.0
 """Seconds that the cache may take to come up, the registries asked before."""
 
@@ -38,7 +40,12 @@ class Cache:
     @property
     def labels(self) -> Mapping[str, str]:
         """Ours, so that ``down`` and ``status`` know it."""
-        return {"qnext.cluster": self.cluster, "qnext.process": "registry", "qnext.kind": "registry"}
+        return {
+            "qnext.cluster": self.cluster,
+            "qnext.process": PROCESS,
+            "qnext.kind": PROCESS,
+            "qnext.port": str(self.port),
+        }
 
 
 def free_port(taken: Callable[[int], bool]) -> int:
@@ -80,6 +87,18 @@ def remote(stdout: str) -> str:
     return found[1] if found else ""
 
 
+def look_script(cache: Cache) -> str:
+    """Look whether it runs; read its output with ``standing``."""
+    shown = '{{.State.Running}} {{index .Config.Labels "qnext.port"}} {{index .Config.Labels "qnext.remote"}}'
+    return f"docker inspect --type container --format {quote(shown)} {cache.name} 2>/dev/null\n:\n"
+
+
+def standing(stdout: str) -> tuple[int, str] | None:
+    """Port of a cache that runs, and the repository that it stands before."""
+    found = re.fullmatch(r"true ([0-9]{1,5}) (\S+)", stdout.strip())
+    return (int(found[1]), found[2]) if found else None
+
+
 def way(cache: Cache, door: Door) -> str:
     """Lines before a pull that open the way to the cache behind ``door``, for as long as the pull runs."""
     given = [
@@ -87,6 +106,7 @@ def way(cache: Cache, door: Door) -> str:
         assign("there", cache.port),
         assign("key", f"{cache.folder}/key"),
         assign("known_hosts", f"{cache.folder}/known_hosts"),
+        assign("bind", f"{cache.folder}/bind"),
         assign("user", door.user),
         assign("address", door.address),
         assign("port", door.port),

@@ -279,12 +279,13 @@ def runbook(
 
 def _by_hand(kind: Kind, version: str, path: str, installed: Installed, package: Package | None) -> Step:
     have = installed.of(kind) or ("unknown" if kind == "ops" else "none")
-    run = path if path.startswith("/") else f"./{path}"
+    path = quote(path)
+    run = path if path.startswith(("/", "'/")) else f"./{path}"
     before = prepared(kind, installed)
     here = package is not None and package.on == "controller"
     commands = (
         *([f"# copy {package.path} from this machine to the node"] if package and here else []),
-        f"echo '{package.sha256}  {path}' | sha256sum -c" if package else f"sha256sum {path}  # as it was published?",
+        f"echo {package.sha256}' ' {path} | sha256sum -c" if package else f"sha256sum {path}  # as it was published?",
         f"chmod +x {path}",
         f"{run} --check",
         *([before] if before else []),

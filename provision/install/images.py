@@ -89,9 +89,10 @@ def _tag(ref: str) -> str:
 def known_digest(wanted: Wanted, held: Iterable[Sequence[str]]) -> str:
     """The digest by which all nodes that hold the image have it from one of the sources; empty where that is not one.
 
-    ``held``: RepoDigests (``repository@sha256:…``) of each.
+    ``held``: RepoDigests (``repository@sha256:…``) of each. A node with none got it from another, or from an archive;
+    that it is the same image is proven by ``same_image``.
     """
-    own = [{digest for name in names for digest in _of(wanted, name)} for names in held]
+    own = [{digest for name in names for digest in _of(wanted, name)} for names in held if names]
     common = set.intersection(*own) if own else set()
     return next(iter(common)) if len(common) == 1 else ""
 
@@ -243,8 +244,8 @@ class Progress:
         found = layers(log[steps[-1].end() :] if steps else log)
         if not found.all:
             return JobProgress(None, f"asking {source}" if last.startswith("pulling ") else last or "starting")
-        text = f"{found.done} of {found.all} layers" + (f" from {source}" if source else "")
-        return JobProgress(_fraction(found), ", ".join([text, *self._moved(found)]))
+        text = ", ".join([f"{found.done} of {found.all} layers", *self._moved(found)])
+        return JobProgress(_fraction(found), text + (f", from {source}" if source else ""))
 
     def _moved(self, found: Layers) -> Iterable[str]:
         """Bytes, rate and seconds left, where docker tells bytes."""

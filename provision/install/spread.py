@@ -27,6 +27,9 @@ UNIT = 4 * 1024 * 1024
 PATIENCE = 60
 """Seconds without a byte after which a node asks another parent; a node that boots is not waited for."""
 
+SILENCE = 600
+"""Seconds after which a connection is cut that is up, and over which nothing comes: its node's disk may hang."""
+
 RESERVE = 64 * 1024 * 1024
 """Bytes that are left free on a file system."""
 
@@ -128,11 +131,18 @@ def serve_script(folder: str, plan: str, listing: Listing, *, rate: int = 0) -> 
 
 
 def fetch_script(
-    folder: str, plan: str, listing: Listing, *, rate: int = 0, patience: int = PATIENCE, streams: int = 0
+    folder: str,
+    plan: str,
+    listing: Listing,
+    *,
+    rate: int = 0,
+    patience: int = PATIENCE,
+    silence: int = SILENCE,
+    streams: int = 0,
 ) -> str:
     """The job of a taker. With a limit there is one stream, which the parent's side holds to it."""
     head = {"folder": folder, "plan": plan, "list": listing.digest, "unit": UNIT}
-    return _headed(head | {"patience": patience, "streams": 1 if rate else streams}, "fetch.sh")
+    return _headed(head | {"patience": patience, "silence": silence, "streams": 1 if rate else streams}, "fetch.sh")
 
 
 def image_serve_script(ref: str, image_id: str) -> str:
@@ -195,7 +205,7 @@ def prepare_script(plan: str, *, folder: str = "", takes: bool = False, asks: bo
 _PREPARE = """\
 umask 077
 mkdir -p {plan} && cd {plan} || exit
-rm -f .new.* failed
+rm -f .new.* failed alive
 awk '$1 == "{mark}" {{ f = ".new." $2; next }} {{ print > f }}' || exit
 [ -s .new.serve ] || {{ echo 'our files could not be written' >&2; exit 1; }}
 for f in serve files want parents key known_hosts bind; do

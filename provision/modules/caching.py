@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from provision.actions import On, Put, Run
 from provision.errors import Interrupted, ProvisionError
-from provision.facts.docker import Image
+from provision.facts.docker import Containers, Image
 from provision.facts.network import Ports
 from provision.install import cache as caches
 from provision.install import images, ties
@@ -22,6 +22,7 @@ from provision.install.ties import Door, Key
 from provision.modules import pulling
 from provision.modules.base import ClusterRun
 from provision.modules.pulling import Pulled, Steps
+from provision.modules.spreading import all_of
 from provision.node import Cluster, Node
 from provision.results import ActionResult, PlannedResult
 from provision.serve import launch
@@ -31,21 +32,27 @@ KEYS = frozenset({"authorized-keys", "listing"})
 
 
 def pull(cluster: Cluster, wanted: Wanted, nodes: Sequence[Node], timeout: float) -> Steps:
-    """Pull on the first of ``nodes`` through a cache there, then on the others through the same cache."""
-    host, takers = nodes[0], nodes[1:]
+    """Pull on the first of ``nodes`` through a cache there, then on the others through the same cache.
+
+    A cache that a run has left which was interrupted is used on, as pulls that go on need it.
+    """
+    host = next((node for node in cluster.nodes if _stands(node)), nodes[0])
+    takers = [node for node in nodes if node is not host]
     if not takers:
-        return (yield from pulling.pull(nodes, wanted, timeout))
+        pulled = yield from pulling.pull(nodes, wanted, timeout)
+        yield from tidy(cluster)
+        return pulled
     install = cluster.settings.install
-    cache = Cache(
-        cluster=cluster.settings.cluster,
-        folder=f"{launch.folder(cluster.settings)}/registry",
-        image=install.registry_image,
-        port=caches.free_port(lambda port: any(node.get(Ports()).holder(port) for node in nodes)),
-    )
-    if not host.get(Image(cache.image)).present:
+    said = caches.standing(host.read(caches.look_script(_cache(cluster, 0)), label="look for a cache").stdout)
+    port = said[0] if said else caches.free_port(lambda port: any(n.get(Ports()).holder(port) for n in nodes))
+    cache = _cache(cluster, port)
+    if not said and not host.get(Image(cache.image)).present:
         yield from pulling.pull([host], images.other(cache.image, install), timeout)
     try:
-        pulled = yield from _through(cache, wanted, host, takers, timeout)
+        source = said[1] if said else (yield from _started(cache, wanted, host))
+        first = [host] if host in nodes else []
+        pulled = yield from _through(cache, caches.through(wanted, cache, source or wanted.sources[0]), host, first,
+                                     takers, timeout)  # fmt: skip
     except Interrupted:
         raise  # the pulls go on, and need it; the next run, or down, takes it away
     except ProvisionError:
@@ -56,16 +63,41 @@ def pull(cluster: Cluster, wanted: Wanted, nodes: Sequence[Node], timeout: float
     return pulled
 
 
-def _through(cache: Cache, wanted: Wanted, host: Node, takers: Sequence[Node], timeout: float) -> Steps:
-    source = yield from _started(cache, wanted, host)
+def tidy(cluster: Cluster) -> ClusterRun:
+    """Take away what a run has left that was interrupted; looks at ``Containers`` of the cluster."""
+    left = [node for node in cluster.nodes if _stands(node)]
+    if left:
+        yield from _end(_cache(cluster, 0), left[0], [node for node in cluster.nodes if node is not left[0]])
+    return None
+
+
+def _stands(node: Node) -> bool:
+    """Whether a cache of ours is on the node."""
+    return node.get(Containers(node.settings.cluster)).process(caches.PROCESS) is not None
+
+
+def _cache(cluster: Cluster, port: int) -> Cache:
+    return Cache(
+        cluster=cluster.settings.cluster,
+        folder=f"{launch.folder(cluster.settings)}/registry",
+        image=cluster.settings.install.registry_image,
+        port=port,
+    )
+
+
+def _through(
+    cache: Cache, near: Wanted, host: Node, lacks: Sequence[Node], takers: Sequence[Node], timeout: float
+) -> Steps:
+    """``near``: the image by way of the cache, as its own node names it. ``lacks``: that node, where it lacks it."""
     door = yield from _opened(cache, host, takers)
-    near = caches.through(wanted, cache, source or wanted.sources[0])
-    first = yield from pulling.pull([host], near, timeout)
+    first = Pulled(near.digest)
+    if lacks:
+        first = yield from pulling.pull(lacks, near, timeout)
     far = replace(near, digest=first.digest, way=caches.way(cache, door))
     rest = yield from pulling.pull(takers, far, timeout)
     return Pulled(
-        first.digest,
-        first.planned,
+        first.digest or rest.digest,
+        first.planned or rest.planned,
         {**(first.sources or {}), **(rest.sources or {})},
         {**(first.passed or {}), **(rest.passed or {})},
     )
@@ -99,6 +131,7 @@ def _opened(cache: Cache, host: Node, takers: Sequence[Node]) -> Generator[On, M
             raise ProvisionError(f"{host.name}: {error}", node=host.name, hint=hint) from None
     yield On({node.name: _put(f"{cache.folder}/key", key.private, secret=True) for node in takers})
     yield On({node.name: _put(f"{cache.folder}/known_hosts", door.known) for node in takers})
+    yield On({node.name: _put(f"{cache.folder}/bind", f"{launch.address_of(node)}\n") for node in takers})
     return door
 
 
@@ -121,10 +154,10 @@ def _put(path: str, text: str, *, secret: bool = False) -> Put:
 
 def _end(cache: Cache, host: Node, takers: Sequence[Node]) -> ClusterRun:
     """Take the cache and the keys away again."""
+    lines = replace(_remove(ties.dismiss(cache.cluster), "the run's key"), become=False)
     ends = {node.name: _remove(caches.end_script(cache), "the cache's key") for node in takers}
-    yield On({**ends, host.name: _remove(caches.end_script(cache), "the cache")})
-    lines = _remove(ties.dismiss(cache.cluster), "the run's key")
-    yield On({host.name: replace(lines, become=False)})
+    ends[host.name] = _remove(caches.end_script(cache), "the cache")
+    yield from all_of([On({host.name: lines}), On(ends)])
     return None
 
 

@@ -163,9 +163,10 @@ def _require_idle(node: Node) -> None:
 
 def _packages(given: Sequence[Given], node: Node) -> NodeRun:
     wanted = needed(given, node)
+    if wanted or _waits(installed(node)):
+        _require_idle(node)
     if not wanted:
         return Outcome("nothing is lacking")
-    _require_idle(node)
     for one in wanted:
         if one.package.on == "controller":
             _require_own_sum(one)
@@ -247,10 +248,10 @@ def _sent(given: Given, node: Node) -> Send:
 
 def _install(args: Args, kinds: Sequence[Kind], given: Sequence[Given], node: Node) -> NodeRun:
     wanted = needed(given, node, kinds)
-    if wanted:
+    before = installed(node)
+    if wanted or (kinds == HOST and _waits(before)):  # a boot that an earlier run left out ends servers all the same
         node.observe([Containers(node.settings.cluster), NpuSmi()])
         _require_idle(node)
-    before = installed(node)
     boots = False
     for one in wanted:
         try:
@@ -258,8 +259,13 @@ def _install(args: Args, kinds: Sequence[Kind], given: Sequence[Given], node: No
         except CommandFailed as error:
             raise _explained(error, one) from None
         boots |= one.kind in HOST and _boots(result, one, node)
-    reboot = kinds == HOST and (boots or before.awaited or before.stale)
+    reboot = kinds == HOST and (boots or _waits(before))
     return Outcome(_told(wanted, reboot=reboot), data={"reboot": reboot})
+
+
+def _waits(have: Installed) -> bool:
+    """Whether what is installed runs after a boot only."""
+    return have.awaited or have.stale
 
 
 def _explained(error: CommandFailed, given: Given) -> CommandFailed:

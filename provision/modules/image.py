@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import Field
 
 from provision.facts.base import Fact
-from provision.facts.docker import Image
+from provision.facts.docker import Containers, Image
 from provision.findings import Finding
 from provision.install import images
 from provision.install.images import Wanted
@@ -33,7 +33,10 @@ class Args(ModuleArgs):
 
 
 def facts(args: Args, settings: Settings) -> Iterable[Fact[object]]:
-    return [Image(settings.install.ref)] if settings.install.method == "image" else []
+    if settings.install.method != "image":
+        return []
+    own = [Containers(settings.cluster)] if settings.install.spread == "registry" else []
+    return [Image(settings.install.ref), *own]
 
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
@@ -43,6 +46,8 @@ def run(args: Args, cluster: Cluster) -> ClusterRun:
     wanted = images.servers(install)
     missing = pulling.lacking(cluster, wanted.ref)
     if not missing:
+        if install.spread == "registry":
+            yield from caching.tidy(cluster)
         return Outcome(f"{wanted.ref} is there")
     wanted = yield from pulling.settled(cluster, wanted, missing[0])
     pulled = yield from _brought(cluster, wanted, missing, args.timeout)
@@ -91,11 +96,11 @@ def _findings(cluster: Cluster, pulled: Pulled) -> Iterator[Finding]:
     install = cluster.settings.install
     for source, why in dict(pair for passed in (pulled.passed or {}).values() for pair in passed).items():
         nodes = [node for node, passed in (pulled.passed or {}).items() if source in dict(passed)]
-        yield Finding(
-            summary=f"{source}: {why}",
-            remedy=f"{', '.join(nodes)} went on with the next source; take it out of install.mirrors where it stays so",
-            level="warn",
-        )
+        others = [node for node in nodes if (pulled.sources or {}).get(node) != source]
+        remedy = f"{', '.join(nodes)} tried it again, and it gave the image: nothing to do"
+        if others:
+            remedy = f"{', '.join(others)} went on with the next source; take it out of install.mirrors if it stays so"
+        yield Finding(summary=f"{source}: {why}", remedy=remedy, level="warn")
     if pulled.digest and not install.pinned and parse_image(install.image).floating:
         yield Finding(
             summary=f"{install.image} is a tag that moves; what it was now is {pulled.digest}",

@@ -262,9 +262,9 @@ class _Spread:
         self._nodes[name].keep(f"spread-{self.plan.rpartition('/')[2]}.txt", log)
 
     def _untie(self) -> ClusterRun:
-        yield On({name: self._remove(spreads.remove_script(self.plan), "the spread's folder") for name in self.all})
-        lines = self._remove(ties.dismiss(self._cluster), "the run's key")
-        yield On({name: replace(lines, become=False) for name in self.asked})
+        lines = replace(self._remove(ties.dismiss(self._cluster), "the run's key"), become=False)
+        folder = self._remove(spreads.remove_script(self.plan), "the spread's folder")
+        yield from all_of([On(dict.fromkeys(self.asked, lines)), On(dict.fromkeys(self.all, folder))])
         return None
 
     def _remove(self, script: str, what: str) -> Run:
@@ -291,6 +291,21 @@ class _Spread:
             message = f"{node} could not {result.label}: {found.cause}"
             return ProvisionError(message, node=node, hint=found.hint, evidence=result.tail())
         return error
+
+
+def all_of(steps: Iterable[On]) -> ClusterRun:
+    """Every one of ``steps``, also where one before it failed: the first error is raised at the end."""
+    errors = []
+    for step in steps:
+        try:
+            yield step
+        except Interrupted:
+            raise
+        except ProvisionError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return None
 
 
 def _size(text: str) -> str:

@@ -47,7 +47,7 @@ def do(node: Node, key: str, value: str) -> None:
     for path in _hidden(node, key, value):
         if os.path.lexists(path) and not os.path.lexists(_aside(path)):
             os.rename(path, _aside(path))
-    if key == "engine":
+    if key == "engine" and not os.path.lexists(f"{node.root}/usr/bin/{value}"):
         os.symlink(os.path.join(node.folder, value), f"{node.root}/usr/bin/{value}")
     host.follow(node)
     if key.startswith("mount/") and value == "folder":
@@ -70,7 +70,8 @@ def undo(node: Node, key: str, value: str) -> None:
         if os.path.getsize(path) < _whole(node, value):
             os.truncate(path, _whole(node, value))
     if key == "engine":
-        os.unlink(f"{node.root}/usr/bin/{value}")
+        with suppress(FileNotFoundError):
+            os.unlink(f"{node.root}/usr/bin/{value}")
     if key.startswith("mount/") and value == "folder":
         with suppress(OSError):
             os.rmdir(f"{node.root}/{host.source_of(key.removeprefix('mount/'))}")

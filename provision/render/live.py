@@ -127,7 +127,7 @@ class Live:
         room = max(height, _LEAST_ROWS) - 2
         for state, nodes in groups[:room]:
             names = fold(node for node in nodes if node)
-            yield _fitting("    " + ": ".join(part for part in (state or "under way", names) if part), width)
+            yield _fitting(f"    {_beside(state or 'under way', names, width - 4)}", width)
         if len(groups) > room:
             hidden = sum(len(nodes) for _, nodes in groups[room:])
             yield _fitting(f"    and {hidden} more nodes", width, "dim")
@@ -161,6 +161,14 @@ def progress_text(event: Progressed) -> str:
     fraction = max(0.0, min(event.fraction, 1.0))
     full = round(fraction * _BAR)
     return f"{'█' * full}{'░' * (_BAR - full)} {fraction:4.0%} {event.text}"
+
+
+def _beside(state: str, names: str, width: int) -> str:
+    """``state: names``; where that is too long the state is cut, not whose it is."""
+    if not names:
+        return state
+    room = max(width - len(names) - 2, width // 2)
+    return f"{state if len(state) <= room else state[: room - 1] + '…'}: {names}"
 
 
 def _fitting(text: str, width: int, style: str = "") -> Text:

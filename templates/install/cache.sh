@@ -34,6 +34,7 @@ NO_PROXY={{.NoProxy}}' 2>/dev/null | grep '=.'
     echo "REGISTRY_PROXY_PASSWORD=${kept#*:}"
   fi
 } >"$work/environment"
+echo "qnext.remote=$chosen" >>"$labels"
 docker run -d --name "$container" --network host --env-file "$work/environment" --label-file "$labels" \
   -v "$folder/data:/var/lib/registry" "$image" >/dev/null || exit
 turn=0

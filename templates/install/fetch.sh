@@ -1,6 +1,7 @@
 # Gets the files that this node lacks from another node that has them, or is getting them itself. Above this stand: folder
 # (of the files), plan (our folder on this node), list (digest of the list), unit (bytes of a block), patience (seconds
-# without a byte after which a node is given up), streams (connections at a time; 0: by the number of processors).
+# without a byte after which a node is given up), silence (seconds after which a connection that is up and says nothing
+# is cut), streams (connections at a time; 0: by the number of processors).
 #
 # In $plan: files (lines `size sha256 path`, the line is the file's number), want (numbers), parents (lines `name user
 # address port`: asked in this order), bind (our address), key, known_hosts. What has come and was verified is in done/.
@@ -13,7 +14,7 @@ export LC_ALL
 umask 022
 cd "$plan" || exit
 mkdir -p done
-rm -f failed fatal bad.* now.* refused.* struck.*
+rm -f failed fatal bad.* now.* refused.* struck.* ssh.* theirs.*
 stamp='%s %.9Y %i'
 bind=$(cat bind)
 tee=tee
@@ -61,19 +62,31 @@ entry() {
   number=$1
 }
 
-# Ask the parent: requests are standard input, answers standard output.
+# Ask the parent: requests are standard input, answers standard output. Started so that "tell" can end it.
 reach() {
+  exec 3<&0
   ssh -F /dev/null -T ${bind:+-b "$bind"} -i "$plan/key" ${ciphers:+-c "$ciphers"} \
     -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o PreferredAuthentications=publickey \
     -o StrictHostKeyChecking=yes -o "UserKnownHostsFile=\"$plan/known_hosts\"" -o GlobalKnownHostsFile=/dev/null \
     -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -o Compression=no -o ControlPath=none \
-    -o LogLevel=ERROR -p "$port" -l "$user" "$address" serve 2>"said.$me"
-  echo $? >"status.$me"
+    -o LogLevel=ERROR -p "$port" -l "$user" "$address" serve 2>"said.$me" <&3 3<&- &
+  say $! >"ssh.$me"
+  wait $!
+  say $? >"status.$me"
+  rm -f "ssh.$me"
 }
 
 # Whether a file is to be mended where it is: it is there, large, and wrong.
 mendable() {
   [ -f "$folder/$path.fix.part" ] || { [ ! -f "$folder/$path.part" ] && [ "$(size_of "$folder/$path")" -ge "$unit" ]; }
+}
+
+# Bytes that have come of a file. What is longer than it is the part of another one; a link is not ours, and nothing is
+# written through it.
+begun() {
+  part=$folder/$path.part
+  if [ -L "$part" ] || [ "$(size_of "$part")" -gt "$size" ]; then rm -f -- "$part"; fi
+  size_of "$part"
 }
 
 # The numbers of this worker's files that are not done, with the way they are got.
@@ -83,7 +96,7 @@ todo() {
     turn=$(((turn + 1) % workers))
     [ $turn = "$me" ] && [ ! -f "done/$number" ] || continue
     entry "$number"
-    if mendable; then say "mend $number"; else say "file $number $(size_of "$folder/$path.part")"; fi
+    if mendable; then say "mend $number"; else say "file $number $(begun)"; fi
   done <want
 }
 
@@ -110,7 +123,7 @@ take() {
   part=$folder/$path.part
   mkdir -p -- "${part%/*}" || { fatal "cannot write below $folder"; return 1; }
   [ "$offset" != 0 ] || : >"$part" || { fatal "cannot write $part"; return 1; }
-  [ "$(size_of "$part")" = "$offset" ] || return 1
+  [ "$(size_of "$part")" = "$offset" ] && [ $((offset + length)) -eq "$size" ] || return 1
   say "$part" >"now.$me"
   found=$(written)
   [ ! -f "unwritten.$me" ] || { fatal "cannot write $part"; return 1; }
@@ -131,6 +144,7 @@ spoiled() {
 answers() {
   while read -r word number offset length; do
     [ "$word" = '=' ] || { say "$number $offset $length" >"refused.$me"; return 1; }
+    case ${number:-x}${offset:-x}${length:-x} in *[!0-9]*) say "an answer is no answer" >"refused.$me"; return 1 ;; esac
     "$1" || return 1
   done
 }
@@ -250,8 +264,12 @@ work() {
   return 1
 }
 
+# How it goes, for the log; that it goes at all, for those who wait for what comes here; and an end to connections that
+# are up while nothing comes.
 tell() {
-  while :; do
+  heard=
+  while kill -0 $$ 2>/dev/null; do
+    seconds >.alive && mv -f .alive alive
     came=$(awk '{n += $1} END {printf "%.0f", n}' got)
     last=
     for each in now.*; do
@@ -259,6 +277,16 @@ tell() {
       last=$(cat "$each") && came=$((came + $(size_of "$last")))
     done
     say "@ $(cut -d ' ' -f 1 /proc/uptime) $came $total ${last##*/}"
+    is="$came $(cat moved.* theirs.* 2>/dev/null | wc -c) $(cat moved.* 2>/dev/null)"
+    if [ "$is" != "$heard" ]; then
+      heard=$is
+      quiet=$(seconds)
+    elif [ $(($(seconds) - quiet)) -ge "$silence" ]; then
+      quiet=$(seconds)
+      for each in ssh.*; do
+        [ ! -f "$each" ] || { say "? nothing came for $silence s"; kill "$(cat "$each")" 2>/dev/null; }
+      done
+    fi
     sleep 2 >/dev/null 2>&1
   done
 }
@@ -284,6 +312,7 @@ while [ $((me + 1)) -lt $workers ]; do
 done
 work
 for each in $others; do wait "$each"; done
+[ -s want ] || { say "failed: $plan was taken away meanwhile"; exit 1; }
 missing=0
 while read -r number; do [ -f "done/$number" ] || missing=$((missing + 1)); done <want
 kill $teller 2>/dev/null

@@ -1,7 +1,8 @@
 # Open a way from this node's own loopback to the cache on another node, as dockerd trusts nothing but TLS and its own
-# loopback. Set before: here and there (ports), key, known_hosts, user, address, port.
-ssh -F /dev/null -N -T -i "$key" -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes \
-  -o UserKnownHostsFile="$known_hosts" -o GlobalKnownHostsFile=/dev/null -o ExitOnForwardFailure=yes \
+# loopback. Set before: here and there (ports), key, known_hosts, bind (a file: our address), user, address, port.
+bind=$(cat "$bind")
+ssh -F /dev/null -N -T ${bind:+-b "$bind"} -i "$key" -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none \
+  -o StrictHostKeyChecking=yes -o "UserKnownHostsFile=\"$known_hosts\"" -o GlobalKnownHostsFile=/dev/null -o ExitOnForwardFailure=yes \
   -o ConnectTimeout=20 -o ServerAliveInterval=15 -p "$port" -L "127.0.0.1:$here:127.0.0.1:$there" \
   "$user@$address" >"$work/way" 2>&1 </dev/null &
 way=$!

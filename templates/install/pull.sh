@@ -93,7 +93,8 @@ said() { grep -qiE "$1" "$work/errors"; }
 why() { printf '%s\n' "$1" >"$work/why-$(printf '%s' "$2" | tr '/:' '__')"; }
 told() { cat "$work/why-$(printf '%s' "$1" | tr '/:' '__')" 2>/dev/null || echo 'not asked'; }
 
-# The sources in the order in which they answer that they have it; those that don't, last.
+# The sources in the order in which they answer that they have it; those that don't, last. Who asks keeps no hold of our
+# output, as our reader would else wait for the slowest.
 raced() {
   : >"$work/first"
   : >"$work/all"
@@ -103,7 +104,7 @@ raced() {
     (
       ask "$source" "${digest:-$tag}" "-$turn" >/dev/null && echo "$source" >>"$work/first"
       echo "$source" >>"$work/all"
-    ) &
+    ) >/dev/null 2>&1 &
   done
   while [ ! -s "$work/first" ] && [ "$(wc -l <"$work/all")" -lt $# ]; do sleep 0.1; done
   cp "$work/first" "$work/order"

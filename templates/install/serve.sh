@@ -39,9 +39,21 @@ size_of() {
   stat -L -c %s -- "$1" 2>/dev/null || echo -1
 }
 
+seconds() {
+  read -r up rest </proc/uptime
+  echo "${up%.*}"
+}
+
+# Whether it is in vain to wait for what this node itself is getting: its job has failed, or gives no sign any more.
+stalled() {
+  [ -d "$plan" ] && [ ! -f "$plan/failed" ] || return 0
+  age=$(($(seconds) - $(cat "$plan/alive" 2>/dev/null || echo "$began")))
+  [ $age -lt 0 ] || [ $age -gt 30 ]
+}
+
 await_own() {
   until holds; do
-    [ ! -f "$plan/failed" ] || refuse "this node itself could not get $path"
+    ! stalled || refuse "this node itself could not get $path"
     sleep 0.2
   done
   [ "$(size_of "$folder/$path")" = "$size" ] || refuse "$path is not here as it was verified"
@@ -81,7 +93,7 @@ pour() {
     [ "$now" -le "$size" ] || exit 75
     flow
     [ "$now" -lt "$size" ] || return 0
-    [ ! -f "$plan/failed" ] || exit 75
+    ! stalled || exit 75
     [ "$source" -ef /proc/self/fd/3 ] || [ "$folder/$path" -ef /proc/self/fd/3 ] || exit 75
     sleep 0.1
   done
@@ -95,7 +107,7 @@ give() {
       source=$folder/$path
     else
       source=$folder/$path.part
-      [ ! -f "$plan/failed" ] || refuse "this node itself could not get $path"
+      ! stalled || refuse "this node itself could not get $path"
     fi
     if [ "$(size_of "$source")" -ge "$offset" ]; then
       { poured=1; pour; } 3<"$source"
@@ -124,11 +136,12 @@ block() {
   dd bs="$unit" skip="$offset" count=1 if="$folder/$path" 2>/dev/null
 }
 
+began=$(seconds)
 read -r word digest || exit 0
 [ "$word" = list ] && [ "$digest" = "$list" ] || refuse "another list of files is spread from this node now"
 while read -r word number offset rest; do
   offset=${offset:-0}
-  case $number$offset$rest in '' | *[!0-9]*) refuse "not understood" ;; esac
+  case ${number:-x}$offset$rest in *[!0-9]*) refuse "not understood" ;; esac
   entry=$(sed -n "${number}p" "$plan/files")
   [ "$entry" ] || refuse "there is no file $number"
   size=${entry%% *}

@@ -504,6 +504,27 @@ def fixed(node: FakeNode, name: str) -> list[Run]:
     return [action for action in actions if isinstance(action, Run)]
 
 
+@pytest.mark.parametrize(
+    ("engine", "found", "said", "remedy"),
+    [
+        ("docker", {"installed": False, "others": ("podman",)}, "Docker is not installed", "install.engine: podman"),
+        ("podman", {"installed": False, "others": ()}, "podman is not installed", "install podman"),
+        ("docker", {"engine": "podman"}, "docker on this node is podman under that name", "engine: podman"),
+        ("nerdctl", {"engine": "nerdctl", "reachable": False, "error": "no"}, "nerdctl cannot be used: no", "restart"),
+        ("podman", {"engine": "podman"}, "", ""),
+    ],
+)  # fmt: skip
+def test_the_engine_that_is_asked_for(engine: str, found: dict[str, object], said: str, remedy: str) -> None:
+    node = healthy()
+    node.settings = node.settings.model_copy(
+        update={"install": node.settings.install.model_copy(update={"engine": engine})}
+    )
+    node.alter("docker", **found)
+    told = findings(cluster(node), "docker")
+    assert [finding.summary for finding in told] == [said] * bool(said)
+    assert all(remedy in finding.remedy for finding in told)
+
+
 def test_a_kernel_parameter_is_set_and_its_old_value_kept() -> None:
     node = healthy()
     kernel(node, numa_balancing="1", ip_local_reserved_ports="8080")

@@ -328,7 +328,7 @@ def _die(npu: int, chip: int, device: int, name: str, phy_id: int | None = None)
     return Die(npu, chip, phy_id, name, "OK", None, 41, bus, hbm_used_mb=3100, hbm_total_mb=65536, device=device)
 
 
-WHEN_NEEDED = frozenset({"hccs"})
+WHEN_NEEDED = frozenset({"hccs", "authorized-keys"})
 """Facts that no check asks for up front: they are observed where something else makes them worth their time."""
 
 

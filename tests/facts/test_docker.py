@@ -186,3 +186,39 @@ def test_an_image(look: Any, tool: Any) -> None:
     value = look(Image("it's:1"))
     assert (value.present, value.id, value.arch, value.size) == (True, "sha256:1234", "arm64", 12)
     assert value.env == {"SOC_VERSION": "ascend910_9391", "EMPTY": ""}
+
+
+def test_what_there_is_in_the_place_of_docker(look: Any, tool: Any) -> None:
+    tool("docker", "exit 127\n")
+    tool("podman", ":\n")
+    value = look(Docker())
+    assert (value.installed, value.engine) == (False, "")
+    assert "podman" in value.others
+
+
+def test_docker_that_is_podman_says_so() -> None:
+    value = Docker().parse(Result("docker", 0, "@@ version\npodman version 4.3.1\n@@ info\n@@ exit 0\n"))
+    assert (value.installed, value.engine, value.client_version) == (True, "podman", "4.3.1")
+
+
+@pytest.mark.parametrize(
+    ("said", "image_id"),
+    [("sha256:" + "a" * 64, "sha256:" + "a" * 64), ("a" * 64, "sha256:" + "a" * 64), ("quay.io/ascend/x:1", "")],
+    ids=["docker", "podman", "nerdctl"],
+)
+def test_ids_of_images_by_engine(said: str, image_id: str) -> None:
+    line = json.dumps({"Id": OURS, "Name": "x", "Image": said, "Labels": {"qnext.cluster": "demo"}})
+    (container,) = Containers("demo").parse(Result("x", 0, f"@@ containers\n{line}\n")).containers
+    assert container.image_id == image_id
+
+
+def test_nerdctl_tells_what_a_container_may_reach_in_one_piece() -> None:
+    host = {"Privileged": True, "Devices": [{"PathOnHost": "/dev/davinci3"}]}
+    line = json.dumps({"Id": THEIRS, "Name": "train", "Labels": {}, "State": {"Status": "running"}, "HostConfig": host})
+    (container,) = Containers("demo").parse(Result("x", 0, f"@@ containers\n{line}\n")).foreign
+    assert (container.privileged, container.devices) == (True, (3,))
+
+
+def test_podmans_word_for_an_absent_image(look: Any, tool: Any) -> None:
+    tool("docker", "echo 'Error: inspecting object: x:1: image not known' >&2; exit 125\n")
+    assert look(Image("x:1")).problems == ()

@@ -77,21 +77,20 @@ class Field:
         full = self.folder(node) / path
         return full.read_bytes() if full.exists() else None
 
-    def start(self, node: str, patience: int = 1) -> None:
+    def start(self, node: str, patience: int = 1, silence: int = 60) -> None:
         """Its job."""
-        script = spread.fetch_script(
-            str(self.folder(node)), str(self.plan(node)), self.listing, patience=patience, streams=2
-        )
+        folder, plan = str(self.folder(node)), str(self.plan(node))
+        script = spread.fetch_script(folder, plan, self.listing, patience=patience, silence=silence, streams=2)
         self.running.append(self._run(script))
 
     def ended(self) -> list[str]:
         """The logs of all jobs, which are awaited."""
         return [process.communicate(timeout=60)[0] for process in self.running]
 
-    def fetch(self, node: str, patience: int = 1) -> str:
+    def fetch(self, node: str, patience: int = 1, silence: int = 60) -> str:
         """Run one to its end."""
         self.running.clear()
-        self.start(node, patience)
+        self.start(node, patience, silence)
         return self.ended()[0]
 
     def _write(self, node: str, contents: dict[str, bytes]) -> None:

@@ -308,15 +308,15 @@ def test_progress_tells_layers_bytes_rate_and_what_is_left() -> None:
     assert progress("").text == "starting"
     assert progress(f"pulling {ONE}@{D1}\n").text == f"asking {ONE}"
     log = f"pulling {ONE}@{D1}\n{A}: Already exists\n{B}: Downloading 1000000000 of 15300000000\n"
-    assert progress(log).text == f"1 of 2 layers from {ONE}, 1.0 of 15.3 GB"
+    assert progress(log).text == f"1 of 2 layers, 1.0 of 15.3 GB, from {ONE}"
     shown = progress(log + f"{B}: Downloading 2000000000 of 15300000000\n")
-    assert shown.text == f"1 of 2 layers from {ONE}, 2.0 of 15.3 GB, 100 MB/s, 2 min left"
+    assert shown.text == f"1 of 2 layers, 2.0 of 15.3 GB, 100 MB/s, 2 min left, from {ONE}"
     assert shown.fraction == pytest.approx((2 * 2 / 15.3 + 0.5) / 3)
     done = progress(log + f"{B}: Extracting 5 of 15300000000\n")
-    assert done.text == f"1 of 2 layers from {ONE}, 15.3 of 15.3 GB, unpacking"
+    assert done.text == f"1 of 2 layers, 15.3 of 15.3 GB, unpacking, from {ONE}"
     assert progress(log + "waiting 6 s, then attempt 2 of 4\n").text == "waiting 6 s, then attempt 2 of 4"
 
 
 def test_progress_without_bytes_counts_layers() -> None:
     shown = Progress()(f"pulling {ONE}:1\n{A}: Pull complete\n{B}: Download complete\n")
-    assert (shown.fraction, shown.text) == (0.75, f"1 of 2 layers from {ONE}:1")
+    assert (shown.fraction, shown.text) == (0.75, f"1 of 2 layers, from {ONE}:1")

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.rehearsal
 CHANCE = random.Random(11)
 BIG = CHANCE.randbytes((9 << 20) + 17)
 CONTENTS = {"a.bin": BIG, "b/c d.json": b"{}\n", "empty": b"", "m.bin": BIG[: 5 << 20]}
+SMALL_PART = "b/c d.json.part"
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 
 
@@ -161,6 +162,71 @@ def test_one_who_gave_up_is_not_waited_for(field: Field) -> None:
     log = field.fetch("y")
 
     assert "this node itself could not get" in log
+
+
+def test_one_whose_job_has_died_is_not_waited_for(field: Field) -> None:
+    field.taker("y", "x")
+    field.taker("x", "h")
+    (field.plan("x") / "alive").write_text("-40\n")
+
+    log = field.fetch("y")
+
+    assert "this node itself could not get" in log
+    assert "failed: " in log
+
+
+def test_a_connection_that_says_nothing_is_cut(field: Field) -> None:
+    field.taker("x", "dumb", "h")
+    dumb = field.plan("dumb")
+    dumb.mkdir(parents=True)
+    (dumb / "serve").write_text("exec sleep 60\n")
+
+    log = field.fetch("x", silence=2)
+
+    assert "? nothing came for 2 s" in log
+    assert field.lacks("x") == []
+
+
+@pytest.mark.parametrize("answer", ["= 1esh<x 0 1", "= 1 0 1;id", "= 1 0", "= 1 -1 5", "= 1 0 99999999999", "=", ""])
+def test_an_answer_that_is_none_does_no_harm(field: Field, answer: str) -> None:
+    field.taker("x", "odd", "h")
+    (field.plan("x") / "x").write_text(f"touch {field.place}/harm\n")
+    odd = field.plan("odd")
+    odd.mkdir(parents=True)
+    (odd / "serve").write_text(f"echo '{answer}'; head -c 64 /dev/zero\n")
+
+    field.fetch("x")
+
+    assert field.lacks("x") == []
+    assert not (field.place / "harm").exists()
+
+
+def test_nothing_is_written_through_a_link(field: Field) -> None:
+    field.taker("x", "h", has={SMALL_PART: b""})
+    (field.place / "victim").write_bytes(b"precious")
+    part = field.folder("x") / SMALL_PART
+    part.unlink()
+    part.symlink_to(field.place / "victim")
+
+    field.fetch("x")
+
+    assert (field.place / "victim").read_bytes() == b"precious"
+    assert field.lacks("x") == []
+
+
+def test_a_part_that_is_longer_than_its_file_is_begun_anew(field: Field) -> None:
+    field.taker("x", "h", has={SMALL_PART: b"of another revision"})
+
+    field.fetch("x")
+
+    assert field.lacks("x") == []
+
+
+def test_a_job_whose_folder_is_taken_away_has_not_succeeded(field: Field) -> None:
+    field.taker("x", "h")
+    (field.plan("x") / "want").unlink()
+
+    assert "was taken away meanwhile" in field.fetch("x")
 
 
 def test_what_was_verified_before_is_not_fetched_again(field: Field) -> None:

@@ -61,8 +61,8 @@ def test_one_fetches_and_the_others_get_it_from_there() -> None:
         ("write", "atlas-2 atlas-3"),
         ("pull", "atlas-1"),
         ("pull", "atlas-2 atlas-3"),
-        ("remove", "atlas-2 atlas-3 atlas-1"),
         ("remove", "atlas-1"),
+        ("remove", "atlas-2 atlas-3 atlas-1"),
     ]
     first, others = (driven.actions[n].actions for n in (4, 5))
     assert "set -- 127.0.0.1:15580/vllm-cpu registry.example/vllm-cpu\n" in first["atlas-1"].script
@@ -93,8 +93,7 @@ def test_what_fails_takes_cache_and_keys_away() -> None:
     with pytest.raises(CommandFailed, match="unexpected EOF"):
         drive(image.run(image.Args(), given), answer)
 
-    assert "remove the cache" in seen
-    assert seen[-1] == "remove the run's key"
+    assert {"remove the cache", "remove the run's key"} <= set(seen)
 
 
 def test_a_node_whose_host_key_is_not_known_is_asked_by_nobody() -> None:

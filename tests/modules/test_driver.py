@@ -109,6 +109,17 @@ def test_what_was_installed_before_still_waits_for_its_boot() -> None:
     assert [run(each, "host").outcome.data["reboot"] for each in (waiting, stale, node(have))] == [True, True, False]
 
 
+def test_a_boot_that_an_earlier_run_left_out_is_not_made_up_for_under_servers() -> None:
+    have = Package(kind="firmware", path="/p/Atlas-A3-hdk-npu-firmware_7.8.0.6.201.run", sha256="1" * 64, on="node")
+    serving = node(
+        have, containers=containers(container("head")), **{"package-work": PackageWorkValue(awaits_boot=True)}
+    )
+
+    for part in ("packages", "host"):
+        with pytest.raises(ProvisionError, match="servers of this cluster run"):
+            run(serving, part)
+
+
 def test_an_installer_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:
     log = "[Firmware] [2025-07-17 10:36:24] [ERROR]the device is busy\nthe installer ended with 1\n"
 

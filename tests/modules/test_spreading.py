@@ -44,8 +44,8 @@ def test_a_chain_is_tied_prepared_run_and_untied() -> None:
             "atlas-2": "fetch 1 file (5.0 GB) from atlas-1",
             "atlas-3": "fetch 2 files (5.0 GB) from atlas-2",
         },
-        dict.fromkeys(["atlas-1", "atlas-2", "atlas-3"], "remove the spread's folder"),
         dict.fromkeys(["atlas-1", "atlas-2"], "remove the run's key"),
+        dict.fromkeys(["atlas-1", "atlas-2", "atlas-3"], "remove the spread's folder"),
     ]
     assert driven.outcome.data == {"moved": {"atlas-2": 5_000_000_003, "atlas-3": 5_000_000_003}}
 
@@ -148,7 +148,21 @@ def test_what_breaks_has_cause_and_remedy_and_leaves_no_key(answer: Any, says: s
         spread(["atlas-1"], {"atlas-2": AB}, watched)
 
     assert (caught.value.node, hint in caught.value.hint) == ("atlas-2", True)
-    assert driven[-1] == "remove the run's key"
+    assert "remove the run's key" in driven
+
+
+@pytest.mark.parametrize("dead", ["remove the run's key", "remove the spread's folder"])
+def test_a_node_that_cannot_be_cleaned_keeps_no_other_from_it(dead: str) -> None:
+    seen: list[str] = []
+
+    def answer(action: Any) -> Any:
+        seen.append(action.label)
+        return ProvisionError("no route", node="atlas-2") if action.label == dead else well(action)
+
+    with pytest.raises(ProvisionError, match="no route"):
+        spread(["atlas-1"], {"atlas-2": AB}, answer)
+
+    assert {"remove the run's key", "remove the spread's folder"} <= set(seen)
 
 
 def test_an_interrupted_spread_keeps_its_keys() -> None:

@@ -1,10 +1,11 @@
-"""Model folders of any size, for tests of moving weights: real headers, an index, and bytes that no copy makes smaller."""
+"""Model folders of any size, to be moved: with real headers, an index, and bytes that no compression makes smaller."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from .assets import Assets
@@ -12,14 +13,20 @@ from .assets import Assets
 PIECE = 1 << 24
 
 
-def big_model(folder: Path, assets: Assets, *, shards: int, size: int) -> Path:
-    """Write the dense tiny model with other weights: ``shards`` files of ``size`` bytes each, a tensor a file."""
+def shard_names(count: int) -> list[str]:
+    """What the files of so many shards are called."""
+    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def big_model(folder: Path, assets: Assets, sizes: Sequence[int]) -> Path:
+    """Write the dense tiny model with other weights: a shard of each of ``sizes`` in bytes, with one tensor."""
     shutil.copytree(assets.models["Qwen3-Tiny"], folder, ignore=shutil.ignore_patterns("*.safetensors*"))
-    names = [f"model-{number:05d}-of-{shards:05d}.safetensors" for number in range(1, shards + 1)]
-    for number, name in enumerate(names):
-        write_shard(folder / name, f"tensor.{number}", size)
-    weight_map = {f"tensor.{number}": name for number, name in enumerate(names)}
-    index = {"metadata": {"total_size": sum(data_size(name, size) for name in weight_map)}, "weight_map": weight_map}
+    names = [(f"tensor.{number}", name) for number, name in enumerate(shard_names(len(sizes)))]
+    shards = [(*name, size) for name, size in zip(names, sizes, strict=True)]
+    for tensor, name, size in shards:
+        write_shard(folder / name, tensor, size)
+    total = sum(data_size(tensor, size) for tensor, _, size in shards)
+    index = {"metadata": {"total_size": total}, "weight_map": {tensor: name for tensor, name, _ in shards}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
 

@@ -162,7 +162,8 @@ def commit(repository: Path, files: Mapping[str, str], tag: str, *, submodule: s
 
 def git(repository: Path, *arguments: str) -> str:
     """Run git, without anything that this machine's user configures, and return what it prints."""
-    who = {f"GIT_{role}_{what}": "real-tier@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    variables = [f"GIT_{role}_{what}" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
+    who = dict.fromkeys(variables, "real-tier@localhost")
     alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", **who}
     command = ["git", "-C", str(repository), *arguments]
     done = subprocess.run(command, env={**os.environ, **alone}, capture_output=True, text=True, check=True)

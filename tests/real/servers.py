@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Self
 
 from . import nodes
-from .assets import Layer, as_json, image_manifest, keep_blob, put_blob, write_link
+from .assets import Layer, as_json, image_manifest, put_blob, write_link
 from .nodes import Cluster
 
 INDEX_PORT = 8081

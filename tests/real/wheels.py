@@ -28,7 +28,7 @@ STAMP = (2026, 1, 1, 0, 0, 0)
 def write_wheel(
     folder: Path, name: str, version: str, *, requires: Iterable[str] = (), files: Mapping[str, str] | None = None
 ) -> Path:
-    """Write a pure wheel with ``files`` (text by path in site-packages) and return where it is; always the same bytes."""
+    """Write a pure wheel with ``files`` (text by path) and return where it is; it is always the same bytes."""
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     requirements = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     content = {

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -326,3 +326,43 @@ def test_info_and_version(machine: Machine) -> None:
     version = machine.docker("version", "--format", "{{.Server.Version}}").out.strip()
     assert version == info["ServerVersion"]
     assert version in machine.docker("--version").out
+
+
+# ---- podman in its place
+
+
+@pytest.fixture
+def podmans(machine: Machine) -> Iterator[Machine]:
+    """A node whose containers are podman's."""
+    with fault(machine.folder, machine.node.name, "engine", "podman"):
+        yield machine
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ps -a --format '{{.Label \"qnext.process\"}}'", "can't evaluate field Label"),
+        ("inspect --format '{{.Id}}' c", "can't evaluate field Id"),
+        ("logs --tail all c", 'invalid argument "all" for "--tail" flag'),
+        ("image inspect x:1", "x:1: image not known"),
+        ("system dial-stdio", "unable to connect to Podman socket"),
+    ],
+)
+def test_podman_refuses_what_only_docker_knows(podmans: Machine, words: str, said: str) -> None:
+    podmans.ok(f"podman run -d --name c {IMAGE} sleep 60")
+    done = podmans.run(f"podman {words}")
+    assert (done.exit, said in done.err) == (125, True)
+    assert podmans.run("docker ps").exit == 127
+
+
+def test_podman_names_things_in_its_own_way(podmans: Machine) -> None:
+    podmans.ok(f"podman run -d --name c --label a=b {IMAGE} sh -c 'echo begun; exec sleep 60'")
+    assert podmans.ok("podman --version") == "podman version 4.3.1\n"
+    assert podmans.ok("""podman ps --format '{{.Names}} {{index .Labels "a"}}'""") == "c b\n"
+    assert podmans.ok("podman info --format '{{.Store.GraphRoot}}'") == "/var/lib/containers/storage\n"
+    (listed,) = json.loads(podmans.ok(f"podman image inspect --format '{{{{json .}}}}' {IMAGE}"))
+    said = json.loads(podmans.ok(f"podman image inspect --format '{{{{with .}}}}{{{{json .}}}}{{{{end}}}}' {IMAGE}"))
+    assert listed == said
+    assert len(said["Id"]) == 64
+    assert podmans.ok("podman inspect --format '{{.Image}}' c").strip() == said["Id"]
+    until(lambda: podmans.ok("podman logs --tail -1 c") == "begun\n", "its log")

@@ -7,10 +7,11 @@ without ``sha256:``; ``logs --tail`` wants a number; there is no daemon to talk 
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 
 from provision.rehearsal.node import Node, is_root
 from provision.rehearsal.standins.docker.errors import DockerError
@@ -20,7 +21,8 @@ from provision.rehearsal.standins.docker.template import render
 VERSION = "4.3.1"
 _INFO = table("-f,--format=", "-D,--debug")
 _TAIL = re.compile(r"-?\d+")
-_BARE = re.compile(r'(?m)("(?:Id|Image)":"|^)sha256:(?=[0-9a-f]{64})')
+_NOWHERE = re.compile(r".*No such image: (.*)")
+_BARE = re.compile(r'(?m)("(?:Id|Image)": ?"|^)sha256:(?=[0-9a-f]{64})')
 
 
 def dispatch(node: Node, argv: list[str], docker: Callable[[Node, list[str]], int]) -> int:
@@ -62,7 +64,7 @@ def _info(node: Node, argv: list[str]) -> int:
 
 
 def _check_tail(argv: list[str]) -> None:
-    for option, value in zip(argv, argv[1:], strict=False):
+    for option, value in itertools.pairwise(argv):
         if option in ("--tail", "-n") and not _TAIL.fullmatch(value):
             raise DockerError(
                 f'Error: invalid argument "{value}" for "--tail" flag: strconv.ParseInt: parsing "{value}": invalid syntax\n'
@@ -81,14 +83,12 @@ def _inspect(node: Node, argv: list[str], docker: Callable[[Node, list[str]], in
     else:
         argv = [re.sub(r"^\{\{with \.\}\}(.*)\{\{end\}\}$", r"\1", word) for word in argv]
     argv = _translated(argv, "inspect", wrong=".Id}", right=r"\.ID\}", docker=".Id}")
-    said = io.StringIO()
-    try:
-        with redirect_stdout(said):
-            return docker(node, argv)
-    except DockerError as error:
-        raise DockerError(re.sub(r".*No such image: (.*)", r"Error: inspecting object: \1: image not known", error.message), 125) from None  # fmt: skip
-    finally:
-        sys.stdout.write(_BARE.sub(r"\1", said.getvalue()))
+    said, refused = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(refused):
+        status = docker(node, argv)
+    sys.stdout.write(_BARE.sub(r"\1", said.getvalue()))
+    sys.stderr.write(_NOWHERE.sub(r"Error: inspecting object: \1: image not known", refused.getvalue()))
+    return 125 if status else 0
 
 
 def _translated(argv: list[str], command: str, *, wrong: str, right: str, docker: str) -> list[str]:
@@ -100,4 +100,3 @@ def _translated(argv: list[str], command: str, *, wrong: str, right: str, docker
                 125,
             )
     return [re.sub(right, docker, word) if "{{" in word else word for word in argv]
-
