@@ -71,6 +71,7 @@ class Send:
     ``source`` is read while it is sent, never held whole. It lies beside ``path`` as ``<path>.part`` until its SHA-256
     is ``sha256`` (empty: not compared), and is then renamed. ``bandwidth``: bytes a second at most, 0: no limit.
     ``start`` and ``length``: the part of ``source`` that is sent, a file inside of an archive; None: to its end.
+    ``before`` and ``total``: bytes of the files that were sent before it, and of all, where it is one of several.
     """
 
     label: str
@@ -85,6 +86,8 @@ class Send:
     affects: frozenset[str] | None = ANY
     start: int = 0
     length: int | None = None
+    before: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,8 @@ class Position:
 
 
 class ProvisionError(Exception):
-    """Base of the tree. ``hint`` is the remedy, in words that an operator can act on."""
+    """Base of the tree. ``hint`` is the remedy, in words that an operator can act on. ``also``: how the same went wrong
+    on other nodes at the same time."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
@@ -65,6 +66,7 @@ class ProvisionError(Exception):
         self.node = node
         self.where = where
         self.evidence = evidence
+        self.also: tuple[ProvisionError, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message

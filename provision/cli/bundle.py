@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,7 +214,8 @@ class _Making:
     # ---- gathering
 
     def gather(self) -> None:
-        """Have all that is no weights below ``work``. Raises ``ProvisionError``; what is there stays."""
+        """Have all that is no weights below ``work``. Raises ``ProvisionError``; what took long to gather stays."""
+        self._forget()
         if not self.no_inventory:
             self._inventory()
         self._playbooks()
@@ -228,23 +229,31 @@ class _Making:
         if self.tool:
             self._tool()
 
+    def _forget(self) -> None:
+        """What an earlier attempt gathered and this one does not want, or makes anew at once."""
+        kept = {"images": self.images, "wheels": self.source, "tool": self.tool}
+        for name in ("inventory", "playbooks", "templates", *(name for name, wanted in kept.items() if not wanted)):
+            shutil.rmtree(self.work / name, ignore_errors=True)
+        if self.wheels:
+            shutil.rmtree(self.work / "wheels", ignore_errors=True)
+
     def _inventory(self) -> None:
-        from provision.install.packing import inventory_files, open_secrets
+        from provision.install.packing import inventory_files
 
         files = inventory_files(self.inventory_path)
-        found = [place for path in files.values() for place in open_secrets(path)]
-        if found:
-            raise ConfigError(
-                f"the inventory holds {len(found)} secret{'s' * (len(found) != 1)} as they are: {'; '.join(found[:5])}",
-                hint="write {env: NAME} or {file: PATH} in their place, or leave the inventory out: --no-inventory",
-            )
+        _require_no_secrets("the inventory holds", files.values(), "or leave the inventory out: --no-inventory")
         for name, path in files.items():
             _copy(path, self.work / "inventory" / name)
 
     def _playbooks(self) -> None:
         from provision.cli.main import playbook_folders
 
+        own = shipped("playbooks")
         for folder in reversed(playbook_folders()):  # first found wins, so it is written last
+            if folder.resolve() != own.resolve():
+                _require_no_secrets(
+                    f"playbooks of {folder} hold", sorted(folder.rglob("*.yaml")), "or keep them elsewhere"
+                )
             _copy_files(folder, self.work / "playbooks", ".yaml")
         _copy_files(shipped("templates"), self.work / "templates")
 
@@ -372,6 +381,13 @@ class _Making:
                 )
             if ref == install.ref and not install.pinned and digest:
                 click.echo(f"note: {install.image} is not pinned; to pin it: install.digest: {digest}", err=True)
+            if ref == install.ref and not digest:
+                click.echo(
+                    f"note: {install.image} has no registry's digest where it was saved (it came there by docker load, "
+                    "or from another node): an inventory that pins a digest will refuse this bundle. To have one, "
+                    f"docker pull {install.image} there first, or pin install.digest before",
+                    err=True,
+                )
             known = tuple(dict.fromkeys([*ids, *([told.id] if told.id.startswith("sha256:") else [])]))
             if not known:
                 raise ProvisionError(f"which image {path} holds can't be told", hint=f"remove {self.work}, run again")
@@ -381,6 +397,18 @@ class _Making:
 
 
 # ---- small things
+
+
+def _require_no_secrets(who: str, files: Iterable[Path], otherwise: str) -> None:
+    """Raises ``ConfigError`` naming the places of secrets that stand in files as they are."""
+    from provision.install.packing import open_secrets
+
+    found = [place for path in files for place in open_secrets(path)]
+    if found:
+        raise ConfigError(
+            f"{who} {len(found)} secret{'s' * (len(found) != 1)} as they are: {'; '.join(found[:5])}",
+            hint=f"write {{env: NAME}} or {{file: PATH}} in their place, {otherwise}",
+        )
 
 
 def _run(words: Sequence[str], what: str) -> str:

@@ -41,11 +41,13 @@ def fan_out(
 ) -> dict[str, R]:
     """``do`` for all items, at most ``forks`` at a time; by name.
 
-    The first error, in item order, is raised after all have ended.
+    The first error, in item order, is raised after all have ended; it knows the others (``also``).
     """
     collected = collect(items, do, forks=forks, stop=stop)
     error = collected.first_error()
     if error is not None:
+        if isinstance(error, ProvisionError):
+            error.also = tuple(e for e in collected.errors.values() if isinstance(e, ProvisionError) and e is not error)
         raise error
     return collected.results
 

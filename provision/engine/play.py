@@ -290,14 +290,17 @@ def _blamed(result: StepResult) -> set[str]:
     if not result.failed:
         return set()
     named = {finding.node for finding in result.findings if finding.level == "fail" and finding.node}
-    return named | ({result.error.node} if result.error and result.error.node else set())
+    errors = (result.error, *result.error.also) if result.error else ()
+    return named | {error.node for error in errors if error.node}
 
 
 def _about(result: StepResult, node: str, changed: int) -> StepResult:
     """What a cluster's failure says of one node: its own findings where it has any."""
     own = [finding for finding in result.findings if finding.level == "fail" and finding.node == node]
     if not own:
-        return replace(result, changed=changed)
+        error = next((each for each in (result.error.also if result.error else ()) if each.node == node), result.error)
+        message = error.message if error else result.message
+        return replace(result, changed=changed, message=message, error=error)
     error = refusal(own, node)
     return replace(result, changed=changed, message=error.message, error=error)
 

@@ -27,7 +27,8 @@ HASH_RATE = 50 * 1024 * 1024
 """Bytes a second at which the slowest disk is still read."""
 
 _ATTEMPTS = 5
-_ASK = "mkdir -p -- {folder} && {{ stat -c %s -- {part} 2>/dev/null || echo 0; }}\n"
+_WRONG = 65
+_ASK = "mkdir -p -- {folder} && {{ [ ! -L {part} ] || rm -f -- {part}; stat -c %s -- {part} 2>/dev/null || echo 0; }}\n"
 _APPEND = """\
 n=$(stat -c %s -- {part} 2>/dev/null || echo 0)
 [ "$n" = {offset} ] || {{ echo "$n"; exit 0; }}
@@ -46,30 +47,38 @@ s=$(sha256sum <{part}) || exit
 def send(action: Send, view: NodeView) -> Result:
     """Copy the file. Raises ``UsageError`` where it can't be read here, ``CommandFailed`` with the node's words."""
     started = clock.monotonic()
-    try:
-        with action.source.open("rb") as file:
-            size = _size(action)
-            _pieces(action, view, file, size, started)
-    except OSError as error:
-        message = f"{action.source} can't be read: {error.strerror or error}"
-        raise UsageError(message, hint="correct the path") from error
-    script = _END.format(check=_check(action), mode=action.mode, part=_part(action), path=quote(action.path))
-    view.command(script, deadline=60.0 + size / HASH_RATE, label=f"complete {action.path}", become=action.become).check(
-        node=view.name, hint=action.hint or "run again: it is sent anew"
-    )
+    while True:
+        try:
+            with action.source.open("rb") as file:
+                size = _size(action)
+                first = _pieces(action, view, file, size, started)
+        except OSError as error:
+            message = f"{action.source} can't be read: {error.strerror or error}"
+            raise UsageError(message, hint="correct the path") from error
+        script = _END.format(check=_check(action), mode=action.mode, part=_part(action), path=quote(action.path))
+        label = f"complete {action.path}"
+        ended = view.command(script, deadline=60.0 + size / HASH_RATE, label=label, become=action.become)
+        if ended.exit != _WRONG or not first:
+            break  # what was there of an earlier attempt may have been another file's
+    ended.check(node=view.name, hint=action.hint or "run again: it is sent anew")
     result = Result(action.label, 0, "", seconds=clock.monotonic() - started)
     view.told(result, f"send {action.source} to {action.path}", "put")
     return result
 
 
-def _pieces(action: Send, view: NodeView, file: BinaryIO, size: int, started: float) -> None:
+def _pieces(action: Send, view: NodeView, file: BinaryIO, size: int, started: float) -> int:
+    """Sends what is not there; how many bytes were."""
     offset = _asked(_ASK.format(folder=quote(action.path.rpartition("/")[0] or "/"), part=_part(action)), action, view)
-    if offset > size:
+    if offset > size or not action.sha256:
         offset = _asked(f"rm -f -- {_part(action)}; echo 0", action, view)
     first = offset
     while offset < size:
         file.seek(action.start + offset)
-        offset = _appended(file.read(min(PIECE, size - offset)), offset, action, view)
+        piece = file.read(min(PIECE, size - offset))
+        if not piece:
+            hint = "somebody has cut it meanwhile: run again when it is whole"
+            raise UsageError(f"{action.source} ends after {offset} of {size} bytes", hint=hint)
+        offset = _appended(piece, offset, action, view)
         _tell(view, action, first, offset, size, clock.monotonic() - started)
         if clock.monotonic() - started > action.deadline:
             late = Result(action.label, 124, "", seconds=action.deadline, timed_out=True)
@@ -77,6 +86,7 @@ def _pieces(action: Send, view: NodeView, file: BinaryIO, size: int, started: fl
         if action.bandwidth:
             ahead = (offset - first) / action.bandwidth - (clock.monotonic() - started)
             clock.sleep(max(0.0, ahead), view.context.stop)
+    return first
 
 
 def _size(action: Send) -> int:
@@ -115,9 +125,24 @@ def _hint(result: Result, action: Send) -> str:
 
 def _tell(view: NodeView, action: Send, first: int, offset: int, size: int, seconds: float) -> None:
     rate = (offset - first) / seconds if seconds > 0 else 0.0
-    left = (size - offset) / rate if rate else 0.0
-    text = f"{offset / 1e9:.1f} of {size / 1e9:.1f} GB to {action.path.rpartition('/')[2]}"
-    view.progress(JobProgress(offset / size, f"{text}, {rate / 1e6:.0f} MB/s, {left:.0f} s left"))
+    came, total = action.before + offset, action.total or size
+    text = f"{_amount(came)} of {_amount(total)}"
+    if rate and seconds >= 0.5:
+        text += f", {_amount(rate)}/s, {_time((total - came) / rate)} left"
+    view.progress(JobProgress(came / total, f"{text}: {action.path.rpartition('/')[2]}"))
+
+
+def _amount(count: float) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count:.0f} bytes"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _part(action: Send) -> str:

@@ -30,7 +30,8 @@ hold secrets."""
 
 @dataclass(frozen=True, slots=True)
 class DockerValue:
-    """``error`` is the daemon's or client's own text where ``reachable`` is false. ``root_free`` in bytes.
+    """``error`` is the daemon's or client's own text where ``reachable`` is false. ``root_free`` in bytes, of
+    the file system mounted at ``root_mount``.
     ``engine``: what answers to the name: docker, podman, nerdctl; processes, where servers run without any.
     ``others``: further engines that are installed, told where the one asked for is not."""
 
@@ -41,6 +42,7 @@ class DockerValue:
     server_version: str = ""
     root_dir: str = ""
     root_free: int | None = None
+    root_mount: str = ""
     storage_driver: str = ""
     runtimes: tuple[str, ...] = ()
     default_runtime: str = ""
@@ -84,6 +86,7 @@ d=$(printf '%s\\n' "$i" | sed -n 's/.*"DockerRootDir":"\\([^"]*\\)".*/\\1/p')
             server_version=info.at("ServerVersion").text,
             root_dir=info.at("DockerRootDir").text,
             root_free=_kilobytes(room[3]) if len(room) > 3 else None,
+            root_mount=" ".join(room[5:]) if "".join(room[5:6]).startswith("/") else "",
             storage_driver=info.at("Driver").text,
             runtimes=tuple(sorted(info.at("Runtimes").entries)),
             default_runtime=info.at("DefaultRuntime").text,

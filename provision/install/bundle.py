@@ -32,6 +32,7 @@ from provision.errors import ConfigError, UsageError
 from provision.facts.reading import Json
 from provision.install.manifest import File, Manifest
 from provision.inventory.model import Settings
+from provision.serve import launch
 
 FORMAT = 1
 TOP = "qnext-bundle"
@@ -198,6 +199,8 @@ class Bundle:
             problems += _wrong(file, self.slices.get(file.path), partial(_told, tell, done, contents.size))
             done += file.size
         listed = {file.path for file in contents.files} | {INDEX, SUMS}
+        bare = (image for image in contents.images if not (image.path in listed and image.ref and any(image.ids)))
+        problems += [f"{INDEX}: an image without archive, name or id: {image.path or image.ref}" for image in bare]
         problems += [f"{name}: not listed in {INDEX}" for name in sorted(self.slices.keys() - listed)]
         return problems + self._own_sums()
 
@@ -282,7 +285,7 @@ def _inner(member: tarfile.TarInfo, path: Path) -> str:
         raise ConfigError(f"{path}: {member.name!r} leads out of the bundle", hint=_REFUSED)
     if member.isdir():
         return ""
-    if not member.isreg() or member.issparse():
+    if not member.isreg() or member.issparse() or member.size < 0:
         raise ConfigError(f"{path}: {member.name} is no plain file", hint=_REFUSED)
     return "/".join(parts[1:])
 
@@ -307,6 +310,10 @@ def differences(contents: Contents, settings: Settings) -> list[str]:
     servers = next((image for image in contents.images if image.path == f"{IMAGES}/servers.tar"), None)
     if settings.install.method == "image" and servers:
         found += _other_image(servers, settings)
+    router = next((image for image in contents.images if image.path == f"{IMAGES}/router.tar"), None)
+    own = launch.router_image(settings)
+    if router and own and router.written != own:
+        found.append(f"its router's image is {router.written}, the inventory has {own}")
     if settings.install.method == "source" and contents.source not in ("", settings.install.source.key):
         found.append(
             f"its packages were built by other settings of install.source (key {contents.source}, the inventory's is "

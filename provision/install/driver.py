@@ -279,14 +279,16 @@ def runbook(
 
 def _by_hand(kind: Kind, version: str, path: str, installed: Installed, package: Package | None) -> Step:
     have = installed.of(kind) or ("unknown" if kind == "ops" else "none")
-    path = quote(path)
-    run = path if path.startswith(("/", "'/")) else f"./{path}"
+    file = quote(path) if package else path  # a name with <version> in it is for people
+    run = file if path.startswith("/") else f"./{file}"
     before = prepared(kind, installed)
     here = package is not None and package.on == "controller"
     commands = (
         *([f"# copy {package.path} from this machine to the node"] if package and here else []),
-        f"echo {package.sha256}' ' {path} | sha256sum -c" if package else f"sha256sum {path}  # as it was published?",
-        f"chmod +x {path}",
+        f"echo {quote(f'{package.sha256}  {path}')} | sha256sum -c"
+        if package
+        else f"sha256sum {file}  # as it was published?",
+        f"chmod +x {file}",
         f"{run} --check",
         *([before] if before else []),
         f"{run} {options(kind, installed)}",

@@ -41,7 +41,8 @@ WHEELS_GB, VENV_GB, BUILD_GB = 3, 8, 8
 ESTIMATED_LEAST = 0.1
 """What of an estimate of a source build is needed in any case."""
 SPARE = 0.1
-"""What must be left over, in times of what is needed: file systems get slow and fragmented when they are full."""
+"""What should be left over, in times of what is needed: file systems get slow and fragmented when they are full. It is
+advice: what fits to the byte is warned of, and not refused."""
 
 TMP = "/tmp"
 
@@ -71,11 +72,11 @@ class Row:
 
     @property
     def least(self) -> int:
-        return _with_spare(need.least for need in self.needs)
+        return sum(need.least for need in self.needs)
 
     @property
     def likely(self) -> int:
-        return _with_spare(need.likely for need in self.needs)
+        return int(sum(need.likely for need in self.needs) * (1 + SPARE))
 
     @property
     def short(self) -> int:
@@ -93,12 +94,10 @@ class Row:
         return ", ".join(f"{n.what} {size(count)}{f' ({n.how})' if n.how else ''}" for n, count in sizes)
 
 
-def _with_spare(sizes: Iterable[int]) -> int:
-    return int(sum(sizes) * (1 + SPARE))
-
-
 def size(count: int) -> str:
-    """Bytes in GB or MB as an operator reads them (binary)."""
+    """Bytes in GB or MB as an operator reads them (binary). Less than half an MB is no 0."""
+    if 0 < count < MB / 2:
+        return f"{count} byte{'s' * (count != 1)}"
     return f"{count / GB:.1f} GB" if count >= GB else f"{count / MB:.0f} MB"
 
 
@@ -120,20 +119,32 @@ def loaded_image(settings: Settings, root: str, unpacked: int | None, how: str) 
     return pulled_image(settings, root, None, how)
 
 
+def registry_cache(folder: str, unpacked: int | None) -> Need:
+    """What the first node keeps of the image for the others, where ``spread`` is registry: its compressed layers."""
+    size = int((unpacked or 0) * COMPRESSED)
+    return Need("registry's cache", folder, 0, size or ASCEND_IMAGE_GB * GB // 4, "compressed: an estimate")
+
+
 def router_image(root: str) -> Need:
     """The image of a router that has one of its own: small, as a rule."""
     return Need("router's image", root, 0, IMAGE_LEAST_GB * GB, "an estimate")
 
 
-def built(settings: Settings, *, builder: bool, wheels: bool = True) -> list[Need]:
-    """What method source brings onto a node. ``wheels``: they are not there yet."""
+def built(
+    settings: Settings, *, builder: bool, wheels: bool = True, shipped: tuple[int, str] | None = None
+) -> list[Need]:
+    """What method source brings onto a node. ``wheels``: they are not there yet; ``shipped``: their bytes, and the node
+    that has them."""
     parts = [("virtual environment", settings.venv, VENV_GB)]
-    if wheels:
+    if wheels and not shipped:
         parts.append(("wheels", settings.wheels, WHEELS_GB))
     if builder:
         parts.append(("build", settings.state_dir, BUILD_GB))
     estimates = [(what, path, gb * GB) for what, path, gb in parts]
-    return [Need(what, path, int(n * ESTIMATED_LEAST), n, "an estimate") for what, path, n in estimates]
+    found = [Need(what, path, int(n * ESTIMATED_LEAST), n, "an estimate") for what, path, n in estimates]
+    if wheels and shipped:
+        found.append(Need("wheels", settings.wheels, shipped[0], shipped[0], f"as on {shipped[1]}"))
+    return found
 
 
 def weights(path: str, total: int | None, there: int, how: str) -> Need | None:
@@ -156,7 +167,8 @@ def around(settings: Settings, root: str) -> list[Need]:
 
 def measured(settings: Settings) -> Disk:
     """All folders whose room matters, in one look: the same fact for whoever asks."""
-    return Disk((settings.state_dir, DOCKER_ROOT, TMP, settings.model.folder))
+    own = (settings.venv, settings.wheels) if settings.install.method == "source" else ()
+    return Disk((settings.state_dir, DOCKER_ROOT, TMP, settings.model.folder, *own))
 
 
 def places(disk: DiskValue, docker: DockerValue) -> Mapping[str, Folder]:
@@ -164,7 +176,8 @@ def places(disk: DiskValue, docker: DockerValue) -> Mapping[str, Folder]:
     found = {folder.path: folder for folder in disk.folders}
     root = docker.root_dir
     if root and root not in found and docker.root_free is not None:
-        found[root] = Folder(root, exists=True, mount=_mount(root, docker.root_free, found), free=docker.root_free)
+        mount = docker.root_mount or _mount(root, docker.root_free, found)
+        found[root] = Folder(root, exists=True, mount=mount, free=docker.root_free)
     return found
 
 

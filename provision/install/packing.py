@@ -171,11 +171,15 @@ def saving_script(folder: str, name: str, ref: str, sources: Sequence[str], plat
 _SAVE = """\
 mkdir -p -- {folder} && cd {folder} || exit
 p=$(docker image inspect --format '{{{{.Os}}}}/{{{{.Architecture}}}}' {ref} 2>/dev/null)
-i={ref}
+i={ref} o=
+# A pull for another machine takes the name from the image that this one may serve with: it gets it back.
+trap '[ -z "$o" ] || docker tag "$o" "$s"' EXIT
 if [ "$p" != {platform} ]; then
   i=
   for s in {sources}; do
     echo "pulling $s"
+    o=
+    case $s in *@*) ;; *) o=$(docker image inspect --format '{{{{.Id}}}}' "$s" 2>/dev/null) ;; esac
     if docker pull --platform {platform} "$s"; then i=$s; break; fi
   done
   [ -n "$i" ] || exit 1
@@ -186,20 +190,20 @@ p=$(docker image inspect --format '{{{{.Os}}}}/{{{{.Architecture}}}}' "$i")
 [ "$p" = {platform} ] || {{ echo "$i is an image for $p, not for "{platform}; exit 1; }}
 if [ ! -f {name} ] || [ "$(cat {name}.id 2>/dev/null)" != "$d" ]; then
   rm -f {name} {name}.id
-  docker save "$i" >{name}.part & s=$!
+  docker save "$i" >{name}.part & c=$!
   t=0.05
-  while kill -0 $s 2>/dev/null; do sleep $t; t=1; echo "saved $(stat -c %s {name}.part 2>/dev/null || echo 0)"; done
-  wait $s || exit
+  while kill -0 $c 2>/dev/null; do sleep $t; t=1; echo "saved $(stat -c %s {name}.part 2>/dev/null || echo 0)"; done
+  wait $c || exit
   mv {name}.part {name} && echo "$d" >{name}.id || exit
 fi
-s=$(sha256sum <{name}) || exit
+h=$(sha256sum <{name}) || exit
 echo "== source $i"
 echo "== id $d"
 echo "== platform $p"
 echo "== unpacked $(docker image inspect --format '{{{{.Size}}}}' "$i")"
 echo "== digests $(docker image inspect --format '{{{{json .RepoDigests}}}}' "$i")"
 echo "== size $(stat -c %s {name})"
-echo "== sha256 ${{s%% *}}"
+echo "== sha256 ${{h%% *}}"
 """
 
 
@@ -277,8 +281,11 @@ def _member_json(archive: tarfile.TarFile, name: str) -> Json:
 # ---- the inventory
 
 
-_SECRET = re.compile(r"(pass(word|wd|phrase)?|secret|token|api_?key)$", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"\w+://[^/\s:@]+:[^/\s@]+@")
+_SECRET = re.compile(r"(pass(word|wd|phrase)?|secret|token|(api|access|private)[_-]?key)$", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@")
+"""In a URL: user and password, or a token alone, which is no address of anything as the user of an ssh URL is."""
+_PROXY = re.compile(r"proxy$", re.IGNORECASE)
+_LOGIN = re.compile(r"[^\s/@:]+:[^\s/@]+@[^\s/@]+")
 
 
 def inventory_files(inventory: Path) -> dict[str, Path]:
@@ -305,8 +312,13 @@ def _secrets(node: yamlio.Node, name: str, *, hidden: bool) -> Iterator[tuple[st
     elif isinstance(node.data, list):
         for child in node.children.values():
             yield from _secrets(child, name, hidden=hidden)
-    elif _is_value(node.data) and (hidden or _CREDENTIALS.search(str(node.data))):
+    elif _is_value(node.data) and (hidden or _holds_login(name, str(node.data))):
         yield name, node
+
+
+def _holds_login(name: str, text: str) -> bool:
+    """Whether a value has a user or password in it; a proxy's may do without ``http://``."""
+    return bool(_CREDENTIALS.search(text)) or bool(_PROXY.search(name) and _LOGIN.match(text))
 
 
 def _is_value(data: object) -> bool:

@@ -243,12 +243,16 @@ def passwords(source: Source) -> tuple[str, ...]:
     """All that must never be shown: passwords in URLs, decoded and as they are written there."""
     found = [known for _, url in urls(source) if (known := login(url))]
     secret = [known.password or known.user for known in found]
+    secret += [bare[1] for value in source.env.values() if (bare := _BARE_LOGIN.fullmatch(str(value)))]
     return tuple(dict.fromkeys([*secret, *(percent(each, safe="") for each in secret)]))
+
+
+_BARE_LOGIN = re.compile(r"[^\s/@:]+:([^\s/@]+)@[^\s/@]+")
 
 
 def _is_private(value: str) -> bool:
     """Whether a variable's value looks like a URL with a login: a proxy's, with scheme or without."""
-    return login(value) is not None or re.fullmatch(r"[^\s/@:]+:[^\s/@]+@[^\s/@]+", value) is not None
+    return login(value) is not None or _BARE_LOGIN.fullmatch(value) is not None
 
 
 def _credential(known: Login) -> str:

@@ -130,8 +130,9 @@ def list_text(files: Iterable[File]) -> str:
 
 def hash_script(folder: str, files: Sequence[File], home: str) -> str:
     """Read ``files`` of a folder and remember their checksums; several at a time, and after all others where the
-    machine can say so. Prints ``hashed SIZE PATH`` for each. A file that changes while it is read is not remembered;
-    one that can't be read gets a checksum that is none, so that it counts as wrong."""
+    machine can say so. Prints ``hashed SIZE PATH`` for each. A file that changes while it is read is not remembered
+    (where times are of whole seconds, one that has just changed is let settle first); one that can't be read gets a
+    checksum that is none, so that it counts as wrong."""
     return _hashing(folder, f"<<'qnext-end' cat\n{list_text(files)}qnext-end", home)
 
 
@@ -148,6 +149,7 @@ _HASH = """\
 umask 022
 cd {folder} || exit
 c=./{cache}
+[ ! -L "$c" ] || rm -f -- "$c"
 {{ : >>"$c"; }} 2>/dev/null || {{ c={home}/{cache}; mkdir -p {home} && : >>"$c"; }} || exit
 n=$(nproc 2>/dev/null || echo 2); n=$((n / 2)); [ "$n" -ge 1 ] || n=1; [ "$n" -le 16 ] || n=16
 low=
@@ -156,8 +158,12 @@ ionice -c 2 -n 7 true 2>/dev/null && low="ionice -c 2 -n 7 $low"
 list() {{
 {feed}
 }}
+settled() {{
+m=${{1#* }}; [ "$(($(date +%s) - ${{m%%.*}}))" -gt 2 ]
+}}
 one() {{
 a=$(stat -L -c '{stamp}' -- "$1") || return
+case $a in *".000000000 "*) settled "$a" || {{ sleep 3; a=$(stat -L -c '{stamp}' -- "$1") || return; }} ;; esac
 s=$($low sha256sum <"$1") || {{ printf '%064d %s %s\\n' 0 "$a" "$1" >>"$c"; echo "unreadable $1"; return; }}
 [ "$a" = "$(stat -L -c '{stamp}' -- "$1")" ] || {{ echo "changed $1"; return; }}
 printf '%s %s %s\\n' "${{s%% *}}" "$a" "$1" >>"$c"
@@ -184,7 +190,7 @@ def remember_script(folder: str, files: Sequence[File], home: str) -> str:
     )
     place = quote(home)
     return (
-        f"cd {quote(folder)} || exit\nc=./{CACHE}\n"
+        f'cd {quote(folder)} || exit\nc=./{CACHE}\n[ ! -L "$c" ] || rm -f -- "$c"\n'
         f'{{ : >>"$c"; }} 2>/dev/null || {{ c={place}/{CACHE}; mkdir -p {place} && : >>"$c"; }} || exit\n{lines}:\n'
     )
 
@@ -200,7 +206,8 @@ cd {source} || exit
 t={target}
 cat {list} | while IFS= read -r p; do
 d=$t; case $p in */*) d=$t/${{p%/*}} ;; esac
-mkdir -p -- "$d" && cp -- "$p" "$t/$p{part}" && sync "$t/$p{part}" && mv -f -- "$t/$p{part}" "$t/$p" || exit
+mkdir -p -- "$d" && rm -f -- "$t/$p{part}" && cp -- "$p" "$t/$p{part}" &&
+sync "$t/$p{part}" && mv -f -- "$t/$p{part}" "$t/$p" || exit
 done || exit
 """
 
@@ -246,7 +253,12 @@ def local_manifest(folder: Path) -> Manifest:
     known = _remembered(folder)
     found = []
     for top, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = Path(top).resolve()
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not inside.is_relative_to((Path(top) / name).resolve())
+        )
         for name in names:
             path = Path(top) / name
             if not name.startswith(".") and not name.endswith(PART) and path.is_file():

@@ -122,6 +122,7 @@ class _Loading:
         self._cluster = cluster
         self._nodes = {node.name: node for node in cluster.nodes}
         self.told: list[str] = []
+        self._lacking_wheels: dict[str, list[File]] | None = None
         files = bundle.contents.below(WEIGHTS) if args.weights else ()
         self.manifest = Manifest.of(files, source=f"bundle of {bundle.contents.made}") if files else None
 
@@ -132,21 +133,24 @@ class _Loading:
         found = [need for image in self._bundle.contents.images for need in self._image_needs(node, image)]
         settings = node.settings
         if settings.install.method == "source" and self._bundle.contents.source:
-            size = sum(file.size for file in self._bundle.contents.below(WHEELS))
-            found.append(Need("wheels", settings.wheels, size, size, "of the bundle"))
+            size = sum(file.size for file in self._wheels_lacking()[node.name])
+            found += [Need("wheels", settings.wheels, size, size, "of the bundle")] if size else []
         if self.manifest and (lacking := self._lacking(node)):
-            size = sum(file.size for file in self.manifest.files if file.path in lacking)
+            came = dict(_held(node).partial)
+            size = sum(max(0, f.size - came.get(f.path, 0)) for f in self.manifest.files if f.path in lacking)
             found.append(Need("weights", settings.model.folder, size, size, "of the bundle"))
         return found
 
     def _image_needs(self, node: Node, image: BundledImage) -> Iterable[Need]:
         if node.name not in self._image_takers(image):
             return
-        archive = self._bundle.contents.file(image.path).size
+        file = self._bundle.contents.file(image.path)
+        archive = file.size
         root = node.get(Docker()).root_dir or needs.DOCKER_ROOT
         yield needs.loaded_image(node.settings, root, image.unpacked or archive, "of the bundle")
         if node.name in self._image_receivers(image):
-            yield Need("archive", _folder(node.settings), archive, archive, "of the bundle")
+            left = max(0, archive - _came(node, file))
+            yield Need("archive", _folder(node.settings), left, left, "of the bundle")
 
     # ---- images
 
@@ -219,15 +223,21 @@ class _Loading:
         files = tuple(
             sorted(below, key=lambda file: (file.path == WHEELS_RECORD, file.path))
         )  # it says that all is there
-        held = self._cluster.each(lambda node: {f.path: f.sha256 for f in listed(node, node.settings.wheels)})
-        lacking = {n: frozenset(f.path for f in files if held[n].get(f.path) != f.sha256) for n in self._nodes}
-        takers = {name: paths for name, paths in lacking.items() if paths}
+        takers = {n: frozenset(f.path for f in lacking) for n, lacking in self._wheels_lacking().items() if lacking}
         if not takers:
             return None
         parcel = Parcel("wheels", self._cluster.settings.wheels, files)
         yield from self._spread(parcel, takers, WHEELS, each=self._cluster.settings.install.spread == "each")
         self.told.append(f"{len(files)} wheels on {len(takers)} node{'s' * (len(takers) != 1)}")
         return None
+
+    def _wheels_lacking(self) -> dict[str, list[File]]:
+        """By node, what it lacks or has in another state; every byte is read, once."""
+        if self._lacking_wheels is None:
+            files = self._bundle.contents.below(WHEELS)
+            held = self._cluster.each(lambda node: {f.path: f.sha256 for f in listed(node, node.settings.wheels)})
+            self._lacking_wheels = {n: [f for f in files if held[n].get(f.path) != f.sha256] for n in self._nodes}
+        return self._lacking_wheels
 
     def _spread(self, parcel: Parcel, takers: Mapping[str, frozenset[str]], inside: str, *, each: bool) -> ClusterRun:
         holders = [name for name in self._nodes if name not in takers]
@@ -302,6 +312,14 @@ def _arrived(node: Node, file: File) -> bool:
     path = quote(_archive(node.settings, file))
     result = node.read(f"stat -c %s -- {path} 2>/dev/null || echo none\n", label="look for the archive")
     return result.stdout.strip() == str(file.size)
+
+
+def _came(node: Node, file: File) -> int:
+    """Bytes of the archive that are on the node already: all of it, or what an earlier run sent."""
+    path = _archive(node.settings, file)
+    script = f"stat -c %s -- {quote(path)} {quote(path + '.part')} 2>/dev/null || :\n"
+    sizes = node.read(script, label="look for the archive").stdout.split()
+    return max((int(size) for size in sizes if size.isdigit()), default=0)
 
 
 _LOAD = """\

@@ -21,7 +21,7 @@ from provision.facts.system import Os
 from provision.install import images, packing
 from provision.install.bundle import IMAGES, WHEELS
 from provision.install.images import Wanted
-from provision.install.manifest import File
+from provision.install.manifest import File, file_sha256
 from provision.install.packing import SAVED, Saved
 from provision.inventory.model import Settings
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
@@ -161,6 +161,12 @@ def listed(node: Node, folder: str) -> list[File]:
     return list(_files(result.stdout))
 
 
+def _dropped(paths: Iterable[Path]) -> Result:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return Result("drop wheels of another build", 0, "")
+
+
 def _files(text: str) -> Iterator[File]:
     for line in text.splitlines():
         size, digest, path = line.split(" ", 2)
@@ -172,9 +178,16 @@ def _wheels(args: Args, node: Node) -> Generator[On, Mapping[str, ActionResult],
     found = [file for file in listed(node, folder) if not file.path.endswith(".part")]
     if not any(file.path.endswith(".whl") for file in found):
         raise ConfigError(f"{node.name} has no wheels in {folder}", hint="build them first, or name --wheels DIR")
+    here = Path(args.to) / WHEELS
+    names = {name for file in found for name in (file.path, f"{file.path}.part")}
+    old = [path for path in here.glob("*") if path.is_file() and path.name not in names]
+    if old:
+        yield On(
+            {node.name: Call(label="drop wheels of another build", do=lambda _: _dropped(old), affects=frozenset())}
+        )
     for file in found:
-        to = Path(args.to) / WHEELS / file.path
-        if not (to.is_file() and to.stat().st_size == file.size):
+        to = here / file.path
+        if not (to.is_file() and to.stat().st_size == file.size and file_sha256(to) == file.sha256):
             action = Fetch(label=f"fetch {file.path}", path=f"{folder}/{file.path}", to=to, size=file.size,
                            sha256=file.sha256)  # fmt: skip
             yield On({node.name: action})

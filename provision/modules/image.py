@@ -7,7 +7,7 @@ With ``install.spread`` one node pulls and the others get the image from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from provision.facts.docker import Containers, Image
 from provision.findings import Finding
 from provision.install import images
 from provision.install.images import Wanted
-from provision.inventory.model import Settings
+from provision.inventory.model import Install, Settings
 from provision.modules import caching, pulling, spreading
 from provision.modules.base import ClusterRun, ModuleArgs, Outcome
 from provision.modules.pulling import Pulled, Steps
@@ -88,7 +88,20 @@ def _message(wanted: Wanted, missing: Sequence[Node], pulled: Pulled) -> str:
     sources = sorted({source for source in (pulled.sources or {}).values() if source})
     on = f"on {len(missing)} nodes" if len(missing) > 2 else "on " + " and ".join(node.name for node in missing)
     digest = f" ({pulled.digest})" if pulled.digest and not wanted.ref.endswith(pulled.digest[7:]) else ""
-    return f"{pulling.named(wanted)}{digest} pulled {on}" + (f" from {', '.join(sources)}" if sources else "")
+    whence = f" from {', '.join(sources)}" if sources else ""
+    if pulled.sources is not None and not pulled.planned and len(pulled.sources) < len(missing):
+        return f"{pulling.named(wanted)}{digest} {on}: {_spread(pulled.sources, whence)}"
+    return f"{pulling.named(wanted)}{digest} pulled {on}{whence}"
+
+
+def _out(source: str, install: Install) -> str:
+    return "name a mirror as install.image" if source == install.repository else "take it out of install.mirrors"
+
+
+def _spread(sources: Mapping[str, str], whence: str) -> str:
+    if not sources:
+        return "copied from nodes that held it"
+    return f"pulled on {', '.join(sources)}{whence}, copied from there"
 
 
 def _findings(cluster: Cluster, pulled: Pulled) -> Iterator[Finding]:
@@ -99,7 +112,7 @@ def _findings(cluster: Cluster, pulled: Pulled) -> Iterator[Finding]:
         others = [node for node in nodes if (pulled.sources or {}).get(node) != source]
         remedy = f"{', '.join(nodes)} tried it again, and it gave the image: nothing to do"
         if others:
-            remedy = f"{', '.join(others)} went on with the next source; take it out of install.mirrors if it stays so"
+            remedy = f"{', '.join(others)} went on with the next source; if it stays so, {_out(source, install)}"
         yield Finding(summary=f"{source}: {why}", remedy=remedy, level="warn")
     if pulled.digest and not install.pinned and parse_image(install.image).floating:
         yield Finding(

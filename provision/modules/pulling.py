@@ -91,6 +91,7 @@ def _together(nodes: Sequence[Node], wanted: Wanted, timeout: float) -> Steps:
     except CommandFailed as error:
         with suppress(CommandFailed):
             yield On({node.name: sweep(node, wanted.ref) for node in nodes})
+        error.also = tuple(told(each, wanted) if isinstance(each, CommandFailed) else each for each in error.also)
         raise told(error, wanted) from None
     logs = {name: result.stdout for name, result in results.items() if not isinstance(result, PlannedResult)}
     if not logs:

@@ -105,5 +105,5 @@ def _not_back(args: Args, node: Node, last: ProvisionError | None) -> RemoteErro
         node=node.name,
         evidence=last.evidence,
         hint="look at its console (BMC); once it is up run again: it goes on from there; where it only needs longer, "
-        "raise the timeout of the task reboot",
+        "give it more: `driver --boot-timeout`, or the task's timeout",
     )

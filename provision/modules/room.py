@@ -56,7 +56,19 @@ def _source(settings: Settings) -> SourceInstall:
 
 def run(args: Args, cluster: Cluster) -> ClusterRun:
     yield from ()
-    return judged(cluster, {node.name: _coming(node, cluster) for node in cluster.nodes})
+    coming = {node.name: _coming(node, cluster) for node in cluster.nodes}
+    source = cluster.settings.model.source
+    if source and any(need.what == "weights" for needed in coming.values() for need in needed):
+        _require_source(source)
+    return judged(cluster, coming)
+
+
+def _require_source(source: WeightsSource) -> None:
+    """What the weights need of this machine, before an hour's pull rather than after it. Raises ``UsageError``."""
+    if source.kind == "controller" and source.path:
+        weights.local_manifest(Path(source.path).expanduser())
+    if source.token:
+        source.token.reveal()
 
 
 def judged(cluster: Cluster, coming: dict[str, list[Need]]) -> Outcome:
@@ -134,7 +146,7 @@ def _plain(row: Row) -> dict[str, object]:
 
 
 def _coming(node: Node, cluster: Cluster) -> list[Need]:
-    return [*_installed(node, cluster), *_router(node), *_weights(node, cluster)]
+    return [*_installed(node, cluster), *_cache(node, cluster), *_router(node), *_weights(node, cluster)]
 
 
 def _installed(node: Node, cluster: Cluster) -> Iterator[Need]:
@@ -142,8 +154,9 @@ def _installed(node: Node, cluster: Cluster) -> Iterator[Need]:
     if install.method == "source":
         seen = node.get(_source(node.settings))
         if not seen.venv:
-            builds = node.name == _builder(cluster) and not seen.whole
-            yield from needs.built(node.settings, builder=builds, wheels=not seen.whole)
+            shipped = _wheels(cluster)
+            builds = node.name == _builder(cluster) and not shipped
+            yield from needs.built(node.settings, builder=builds, wheels=not seen.whole, shipped=shipped)
         return
     if node.get(Image(install.ref)).present:
         return
@@ -154,8 +167,26 @@ def _installed(node: Node, cluster: Cluster) -> Iterator[Need]:
     yield (needs.loaded_image if from_node else needs.pulled_image)(node.settings, _root(node), size, how)
 
 
+def _cache(node: Node, cluster: Cluster) -> Iterator[Need]:
+    """The first node keeps a copy for the others while they pull."""
+    install, others = node.settings.install, cluster.nodes[1:]
+    if install.method != "image" or install.spread != "registry" or node.name != cluster.nodes[0].name:
+        return
+    if any(not other.get(Image(install.ref)).present for other in others):
+        size = next((image.size for image in (n.get(Image(install.ref)) for n in cluster.nodes) if image.size), None)
+        yield needs.registry_cache(launch.folder(node.settings), size)
+
+
 def _builder(cluster: Cluster) -> str:
-    return cluster.settings.install.source.builder or cluster.nodes[0].name
+    named = cluster.settings.install.source.builder
+    return next((node.name for node in cluster.nodes if node.name == named), cluster.nodes[0].name)
+
+
+def _wheels(cluster: Cluster) -> tuple[int, str] | None:
+    """Bytes of the wheels, and a node that has them all."""
+    seen = ((node.name, node.get(_source(node.settings))) for node in cluster.nodes)
+    whole = ((sum(f.size for f in value.wheels.files), name) for name, value in seen if value.wheels and value.whole)
+    return next(whole, None)
 
 
 def _router(node: Node) -> Iterator[Need]:

@@ -133,6 +133,8 @@ def _sent(order: Order) -> Steps:
                 bandwidth=bandwidth(order.source.bandwidth),
                 deadline=order.source.timeout,
                 affects=CHANGED,
+                before=sum(each.size for each in files if each < file),
+                total=sum(each.size for each in files),
             )
             for node, files in order.files
             if file in files

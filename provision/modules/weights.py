@@ -160,7 +160,10 @@ class _Weights:
         if self._wrong() or self._unproven():
             if not self._may_fetch():
                 return Outcome(f"{len(self._wrong())} of {len(self.sites)} nodes differ", findings=self._findings())
+            changed = () if self.planned else self._changed()
             yield from self._bring()
+            yield from self._keep()
+            return self._outcome((*self._prove(), *changed))
         yield from self._keep()
         return self._outcome(self._prove())
 
@@ -668,6 +671,22 @@ class _Weights:
                 observed=f"{len(site.judged.wrong)} of them differ",
             )
             for site in self._wrong()
+        )
+
+    def _changed(self) -> tuple[Finding, ...]:
+        """Files of the right size whose bytes are others: nobody would see it from outside, so it is told."""
+        if self.args.refresh:
+            return ()
+        sites = [(site, tuple(line for line in site.judged.reasons if " has SHA-256 " in line)) for site in self.sites]
+        return tuple(
+            Finding(
+                f"{self.folder}: {_listed(lines)}: fetched again",
+                "where nobody changed it, look at the disk: dmesg, smartctl",
+                node=site.name,
+                level="warn",
+            )
+            for site, lines in sites
+            if lines
         )
 
     def _outcome(self, findings: tuple[Finding, ...]) -> Outcome:

@@ -120,6 +120,7 @@ _qin() {{ base64 -d <<'{mark}'
 """
 
 _STREAM = """\
+{{
 exec 4<&0
 ( exec 4<&-; eval {script} ) </dev/null & _qc=$!
 ( trap '' TERM; read -r _qx <&4; _qkill TERM; sleep 1; _qkill KILL ) >/dev/null 2>&1 & _qk=$!
@@ -128,7 +129,10 @@ wait $_qc; _qr=$?
 printf '%s end %s 0\\n' $_qm $_qr; printf '%s end\\n' $_qm >&2
 kill -KILL $_qk 2>/dev/null
 exit 0
+}}
 """
+"""In braces, so that the shell has read all of it before anything runs: whoever waits on the stdin would else take the
+lines that the shell has yet to read for the sign to end."""
 
 
 def new_mark() -> str:

@@ -151,7 +151,13 @@ def ask(request, url):
     except ValueError:
         raise Failed("answer", f"{url} does not answer as a hub: {' '.join(text.split())[:80]}") from None
     following = re.search(r'<([^>]+)>;\s*rel="next"', link)
-    return said, urllib.parse.urljoin(url, following.group(1)) if following else ""
+    return said, here(url, following.group(1)) if following else ""
+
+
+def here(url, following):
+    """The next page at the host that was asked: a mirror hands on the links of the hub that it mirrors, which may be
+    out of reach, and is not whom the token is for."""
+    return urllib.parse.urlunsplit(place(url) + urllib.parse.urlsplit(urllib.parse.urljoin(url, following))[2:])
 
 
 # ---- hubs
@@ -255,6 +261,8 @@ class Work:
         if folder:
             os.makedirs(folder, exist_ok=True)
         part = path + ".part"
+        if os.path.islink(part):  # not ours: nothing is written through it
+            os.unlink(part)
         for attempt in (1, 2):
             patiently(lambda: self.copy(path, size), self.request)
             found, blob = sums(part, size)
@@ -357,6 +365,8 @@ def remember(path, sha256):
     about = os.stat(path)
     seconds, rest = divmod(about.st_mtime_ns, 10**9)
     stamp = f"{about.st_size} {seconds}.{rest:09d} {about.st_ino}"
+    if os.path.islink(CACHE):
+        os.unlink(CACHE)
     with open(CACHE, "a") as cache:
         cache.write(f"{sha256} {stamp} {path}\n")
 

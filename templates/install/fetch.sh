@@ -14,6 +14,7 @@ export LC_ALL
 umask 022
 cd "$plan" || exit
 mkdir -p done
+[ ! -L "$folder/.qnext-verified" ] || rm -f -- "$folder/.qnext-verified"
 rm -f failed fatal bad.* now.* refused.* struck.* ssh.* theirs.*
 stamp='%s %.9Y %i'
 bind=$(cat bind)
@@ -78,6 +79,7 @@ reach() {
 
 # Whether a file is to be mended where it is: it is there, large, and wrong.
 mendable() {
+  [ ! -L "$folder/$path.fix.part" ] || rm -f -- "$folder/$path.fix.part"
   [ -f "$folder/$path.fix.part" ] || { [ ! -f "$folder/$path.part" ] && [ "$(size_of "$folder/$path")" -ge "$unit" ]; }
 }
 
@@ -185,7 +187,7 @@ mend() {
   fix=$folder/$path.fix.part
   if [ ! -f "$fix" ]; then
     if [ -L "$folder/$path" ] || [ "$(stat -c %h -- "$folder/$path")" -gt 1 ]; then
-      cp -L -- "$folder/$path" "$fix.new" && mv -f -- "$fix.new" "$fix"
+      rm -f -- "$fix.new" && cp -L -- "$folder/$path" "$fix.new" && mv -f -- "$fix.new" "$fix"
     else
       mv -f -- "$folder/$path" "$fix"
     fi || { fatal "cannot write $fix"; return 1; }

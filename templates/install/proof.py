@@ -7,8 +7,6 @@ if sys.argv[1] == "npu":
     print("torch", torch.__version__, "torch_npu", torch_npu.__version__, flush=True)
 import vllm
 
-if sys.argv[1] == "npu":
-    pass
 try:
     from vllm.platforms import current_platform
 

@@ -1,5 +1,5 @@
 # Steps by name and time in the log: who reads it sees what is under way, and the one that failed.
-n=0 step='' began=0
+n=0 step='' began=0 private=''
 step() {
 	over
 	n=$((n + 1)) step=$1 began=$(date +%s)
@@ -11,6 +11,7 @@ over() {
 end() {
 	e=$?
 	trap - EXIT
+	test -z "$private" || rm -rf -- "$private"
 	test "$e" -eq 0 || echo "== failed at step $n/$steps: $step (exit status $e after $(($(date +%s) - began)) s)"
 	exit "$e"
 }

@@ -126,6 +126,34 @@ def test_an_existing_name_and_an_open_secret_are_refused(place: Path) -> None:
     assert create(place, "--no-inventory").exception is None
 
 
+def test_what_an_earlier_attempt_gathered_and_this_one_does_not_want_stays_out(place: Path) -> None:
+    (place / "bin/docker").write_text(DOCKER.replace("save*) echo layers", "save*) echo layers; exit 1"))
+    (place / "host_vars").mkdir()
+    (place / "host_vars/node1.yml").write_text("room: 12\n")
+    create(place)
+    assert (place / "prod.tar.work/inventory/host_vars/node1.yml").exists()
+    (place / "bin/docker").write_text(DOCKER)
+    assert create(place, "--no-inventory").exception is None
+    assert not Bundle.open(place / "prod.tar").contents.below("inventory")
+
+
+def test_a_secret_in_a_playbook_of_one_s_own_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "playbooks").mkdir()
+    (place / "playbooks/own.yaml").write_text("summary: Mine\nplays: [{tasks: [{run: {env: {HF_TOKEN: hf_1}}}]}]\n")
+    monkeypatch.chdir(place)
+    failed = create(place)
+    assert isinstance(failed.exception, ConfigError)
+    assert "HF_TOKEN" in failed.exception.message
+    assert "hf_1" not in failed.exception.message
+
+
+def test_an_image_without_a_digest_is_told(place: Path) -> None:
+    (place / "bin/docker").write_text(DOCKER.replace("quay.example/vllm@", "elsewhere/vllm@"))
+    made = create(place)
+    assert made.exception is None
+    assert "an inventory that pins a digest will refuse this bundle" in made.stderr
+
+
 def test_without_anything_to_pull_with_a_node_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place / "nothing"))
     failed = create(place)

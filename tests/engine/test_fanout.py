@@ -29,6 +29,7 @@ def test_the_first_error_in_item_order_is_raised_after_all_have_ended() -> None:
     with pytest.raises(ConnectFailed) as caught:
         fan_out({name: name for name in "abc"}, do)
     assert (caught.value.message, caught.value.node) == ("a", "a")
+    assert [(also.message, also.node) for also in caught.value.also] == [("c", "c")]
     assert sorted(ended) == ["a", "b", "c"]
 
 

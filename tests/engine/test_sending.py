@@ -95,6 +95,38 @@ def test_more_than_the_file_on_the_node_is_begun_anew(view: NodeView, action: Se
     assert Path(action.path).read_bytes() == CONTENT
 
 
+def test_what_was_there_of_another_file_is_sent_anew_at_once(view: NodeView, action: Send) -> None:
+    part = Path(f"{action.path}.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"another" * 5_000)
+    act(action, view)
+    assert Path(action.path).read_bytes() == CONTENT
+
+
+def test_without_a_checksum_nothing_of_an_earlier_attempt_counts(view: NodeView, action: Send) -> None:
+    part = Path(f"{action.path}.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"another" * 5_000)
+    act(replace(action, sha256=""), view)
+    assert Path(action.path).read_bytes() == CONTENT
+
+
+def test_nothing_is_written_through_a_link(view: NodeView, action: Send, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    part = Path(f"{action.path}.part")
+    part.parent.mkdir(parents=True)
+    part.symlink_to(victim)
+    act(action, view)
+    assert (victim.read_bytes(), Path(action.path).read_bytes()) == (b"precious", CONTENT)
+
+
+def test_a_file_that_is_cut_meanwhile_ends_it(view: NodeView, action: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "_size", lambda action: len(CONTENT) + 1)
+    with pytest.raises(UsageError, match="ends after 102400 of 102401 bytes"):
+        act(action, view)
+
+
 def test_a_file_inside_of_an_archive(view: NodeView, action: Send) -> None:
     inside = CONTENT[1_000:71_000]
     digest = hashlib.sha256(inside).hexdigest()

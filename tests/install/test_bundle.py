@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -177,6 +178,14 @@ def test_other_files_are_told_for_what_they_are(tmp_path: Path, tar: Path) -> No
 def test_an_index_of_another_kind_is_an_error_of_ours(text: str) -> None:
     with pytest.raises(ConfigError):
         Contents.load(text)
+
+
+def test_an_index_that_names_an_image_it_does_not_hold_is_no_whole_bundle(tmp_path: Path, parts: packing.Parts) -> None:
+    image = dataclasses.replace(CONTENTS.images[0], path="images/other.tar")
+    packing.write_tar(tmp_path / "odd.tar", dataclasses.replace(CONTENTS, images=(image,)), parts)
+    assert Bundle.open(tmp_path / "odd.tar").verify() == [
+        "bundle.json: an image without archive, name or id: images/other.tar"
+    ]
 
 
 def test_the_index_survives_its_own_text() -> None:

@@ -40,6 +40,19 @@ def test_a_port_that_is_free_everywhere() -> None:
     assert caches.free_port(lambda port: True) == caches.FIRST_PORT
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("true 15582 quay.io/a/b\n", (15582, "quay.io/a/b")),
+        ("false 15582 quay.io/a/b\n", None),
+        ("true  \n", None),
+        ("", None),
+    ],
+)
+def test_one_that_was_left(said: str, found: object) -> None:
+    assert caches.standing(said) == found
+
+
 def test_its_labels_are_ours() -> None:
     assert CACHE.name == "qnext-qnext-registry"
     assert CACHE.labels["qnext.cluster"] == "qnext"

@@ -229,3 +229,10 @@ def test_modelscopes_client_finds_the_files_in_its_index(hub: Hub, tmp_path: Pat
     rows = pickle.loads((tmp_path / "w/.msc").read_bytes())
     assert {row["Path"] for row in rows} == set(FILES)
     assert {row["Revision"] for row in rows} == {hub.commit(REPOSITORY)}
+
+
+def test_the_next_page_is_asked_of_the_same_host() -> None:
+    code = PROGRAM.replace("main(sys.argv[1:])", "") + "print(here(*sys.argv[1:]))"
+    asked_of, link = "http://mirror.test:8080/api/tree?recursive=1", "https://hub.test/api/tree?cursor=a%2Fb"
+    done = subprocess.run([sys.executable, "-c", code, asked_of, link], capture_output=True, text=True, check=True)
+    assert done.stdout == "http://mirror.test:8080/api/tree?cursor=a%2Fb\n"

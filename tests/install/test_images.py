@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,7 @@ def test_another_image_comes_from_its_own_repository_alone() -> None:
         ([[f"{ONE}@{D1}", f"{TWO}@{D2}"]], ""),
         ([[f"else/x@{D2}"]], ""),
         ([[]], ""),
+        ([[], [f"{ONE}@{D1}"]], D1),
     ],
 )
 def test_the_digest_that_nodes_hold(held: list[list[str]], digest: str) -> None:
@@ -238,6 +240,21 @@ def test_the_race_is_won_by_who_answers(desk: Desk) -> None:
 
     assert done.returncode == 0, done.stderr
     assert f"pulling {ONE}" not in done.stdout
+
+
+def test_the_race_does_not_wait_for_the_slowest(desk: Desk) -> None:
+    desk.asked_for(f"{TWO}@{D1}", D1)
+    desk.gives(TWO, D1, DONE)
+    docker = desk.folder / "docker"
+    slow = "  case $path in *one.example*json) exec sleep 3 ;; esac\n  name=$(echo"
+    docker.write_text(docker.read_text().replace("  name=$(echo", slow))
+    before = time.monotonic()
+
+    done = desk.run(images.pull_script(replace(WANTED, race=True)))
+
+    assert done.returncode == 0, done.stderr
+    assert f"pulling {ONE}" not in done.stdout
+    assert time.monotonic() - before < 2.5
 
 
 LOGIN = {"auths": {"one.example": {"auth": "bWU6cGEic1xz"}, "https://index.docker.io/v1/": {"auth": "YTpi"}}}

@@ -17,8 +17,9 @@ def folder(path: str, mount: str, free: int | None) -> Folder:
     return Folder(path, exists=True, mount=mount, free=free)
 
 
-def test_what_lies_on_one_file_system_is_added_up_and_needs_a_spare() -> None:
-    folders = {p: folder(p, "/", 100 * GB) for p in ("/var/lib/docker", "/var/lib/qnext")}
+@pytest.mark.parametrize(("free", "short"), [(100 * GB, 0), (100 * GB - 1, 1)])
+def test_what_lies_on_one_file_system_is_added_up_and_a_spare_is_advised(free: int, short: int) -> None:
+    folders = {p: folder(p, "/", free) for p in ("/var/lib/docker", "/var/lib/qnext")}
     folders["/data"] = folder("/data", "/data", 10 * GB)
     coming = [
         Need("image", "/var/lib/docker", 60 * GB, 60 * GB),
@@ -26,7 +27,8 @@ def test_what_lies_on_one_file_system_is_added_up_and_needs_a_spare() -> None:
         Need("weights", "/data/weights/model", 5 * GB, 5 * GB),
     ]
     root, data = needs.rows("node1", coming, folders)
-    assert (root.mount, root.least, root.short) == ("/", 110 * GB, 10 * GB)
+    assert (root.mount, root.least, root.short) == ("/", 100 * GB, short)
+    assert (root.likely, root.tight) == (110 * GB, 10 * GB + short)
     assert (data.mount, data.short) == ("/data", 0)
 
 
@@ -75,9 +77,19 @@ def test_dockers_own_folder_is_told_apart_by_its_room(free: int, mount: str) -> 
     assert found["/elsewhere/docker"].mount == mount
 
 
+def test_two_disks_with_the_same_room_are_two_where_docker_s_mount_is_known() -> None:
+    disk = DiskValue((folder("/data", "/data", 50 * GB),))
+    docker = DockerValue(root_dir="/ssd/docker", root_free=50 * GB, root_mount="/ssd")
+    assert needs.places(disk, docker)["/ssd/docker"].mount == "/ssd"
+
+
+def test_a_byte_is_not_told_as_none() -> None:
+    assert [needs.size(count) for count in (0, 1, 1024**2)] == ["0 MB", "1 byte", "1 MB"]
+
+
 def test_the_table_has_a_line_for_each_file_system() -> None:
     row = needs.Row("node1", "/data", 1 * GB, (Need("weights", "/data", 10 * GB, 10 * GB, "as here"),))
     head, line = needs.table([row]).splitlines()
     assert head.split() == ["node", "file", "system", "needed", "free", "short", "by", "for"]
-    assert line.split()[:8] == ["node1", "/data", "11.0", "GB", "1.0", "GB", "10.0", "GB"]
+    assert line.split()[:8] == ["node1", "/data", "10.0", "GB", "1.0", "GB", "9.0", "GB"]
     assert line.endswith("weights 10.0 GB (as here)")

@@ -78,6 +78,13 @@ def test_one_that_is_not_there_is_pulled_for_the_platform_from_who_has_it(tmp_pa
     assert "docker save mirror.example/image:1" in log
 
 
+def test_a_pull_for_another_machine_gives_the_name_back(tmp_path: Path) -> None:
+    program = engine(tmp_path, "mirror.example/image:1", "linux/amd64")
+    program.write_text(program.read_text().replace("save) ", "tag) ;;\nsave) "))
+    saved(tmp_path, "mirror.example/image:1", ["mirror.example/image:1"])
+    assert "docker tag sha256:1234 mirror.example/image:1" in Path(f"{program}.log").read_text()
+
+
 def test_none_that_answers_and_one_of_another_platform_are_errors(tmp_path: Path) -> None:
     engine(tmp_path, "other", "linux/arm64")
     assert saved(tmp_path, "", ["quay.example/image:1"]).returncode == 1
@@ -179,6 +186,11 @@ def test_an_archive_of_another_form_tells_nothing(tmp_path: Path, files: dict[st
         ("all: {vars: {qnext: {install: {source: {index: 'https://me:pw@pypi.example/simple'}}}}}", ["index"]),
         ("all: {vars: {qnext: {install: {source: {extra_indexes: ['https://me:pw@x/simple']}}}}}", ["extra_indexes"]),
         ("all: {vars: {qnext: {model: {source: {token: hf_abc}}}}}", ["token"]),
+        ("all: {vars: {qnext: {install: {source: {index: 'https://glpat-1@x/simple'}}}}}", ["index"]),
+        ("all: {vars: {qnext: {serve: {env: {AWS_SECRET_ACCESS_KEY: abc}}}}}", ["AWS_SECRET_ACCESS_KEY"]),
+        ("all: {vars: {qnext: {install: {source: {env: {HTTPS_PROXY: 'me:pw@proxy:3128'}}}}}}", ["HTTPS_PROXY"]),
+        ("all: {vars: {api-key: sk-1}}", ["api-key"]),
+        ("all: {vars: {x: 'ssh://git@host/a.git', image: 'vllm:1@sha256:ab', p: 'mail@host'}}", []),
         ("all: {vars: {max_tokens: 5, tokenizer: /data/t, proxy: 'http://proxy:3128'}}", []),
     ],
 )

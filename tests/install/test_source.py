@@ -187,11 +187,11 @@ def test_passwords_stand_in_no_script() -> None:
         extra_indexes=("https://x:s%2Fcret@npu.example/simple",),
         trusted_hosts=("pypi.example",),
         vllm_repository="https://bot:t0ken@git.example/vllm.git",
-        env={"https_proxy": "http://me:pr0xy@proxy.example:3128", "MAX_JOBS": 8},
+        env={"https_proxy": "http://me:pr0xy@proxy.example:3128", "no": "a:b4re@proxy.example:1", "MAX_JOBS": 8},
     )
     source = own.install.source
     script = scripts.build_script(own, resolve(own))
-    for word in ("hunter2", "s%2Fcret", "s/cret", "t0ken", "pr0xy"):
+    for word in ("hunter2", "s%2Fcret", "s/cret", "t0ken", "pr0xy", "b4re"):
         assert word not in script
         assert word in scripts.passwords(source)
     assert "export PIP_INDEX_URL=https://pypi.example/simple" in script
@@ -204,7 +204,7 @@ def test_passwords_stand_in_no_script() -> None:
         "git-credentials": "https://bot:t0ken@git.example\n",
         "netrc": "machine pypi.example\nlogin reader\npassword hunter2\n"
         "machine npu.example\nlogin x\npassword s/cret\n",
-        "environment": "export https_proxy=http://me:pr0xy@proxy.example:3128\n",
+        "environment": "export https_proxy=http://me:pr0xy@proxy.example:3128\nexport no=a:b4re@proxy.example:1\n",
     }
     assert all(f"{scripts.private_folder(own)}/{name}" in script for name in files)
 

@@ -8,11 +8,11 @@ import pytest
 
 from provision.actions import Action, Job, Put
 from provision.errors import CommandFailed, ProvisionError
-from provision.facts.docker import ImageValue
+from provision.facts.docker import ContainersValue, ImageValue
 from provision.modules import image
 from provision.results import PlannedResult, Result
 from tests.modules.test_image import D1, REPOSITORY, held, made
-from tests.modules.world import drive
+from tests.modules.world import container, drive
 
 CACHE = "registry:2"
 DOOR = "user root\nport 22\nkey ssh-ed25519 AAAA\n"
@@ -57,14 +57,13 @@ def test_one_fetches_and_the_others_get_it_from_there() -> None:
     assert steps(driven) == [
         ("start", "atlas-1"),
         ("let", "atlas-1"),
-        ("write", "atlas-2 atlas-3"),
-        ("write", "atlas-2 atlas-3"),
+        *[("write", "atlas-2 atlas-3")] * 3,
         ("pull", "atlas-1"),
         ("pull", "atlas-2 atlas-3"),
         ("remove", "atlas-1"),
         ("remove", "atlas-2 atlas-3 atlas-1"),
     ]
-    first, others = (driven.actions[n].actions for n in (4, 5))
+    first, others = (driven.actions[n].actions for n in (5, 6))
     assert "set -- 127.0.0.1:15580/vllm-cpu registry.example/vllm-cpu\n" in first["atlas-1"].script
     assert "ssh -F /dev/null -N" not in first["atlas-1"].script
     assert "ssh -F /dev/null -N" in others["atlas-2"].script
@@ -110,7 +109,44 @@ def test_a_node_whose_host_key_is_not_known_is_asked_by_nobody() -> None:
 
 def test_a_plan_tells_all_of_it() -> None:
     driven = drive(image.run(image.Args(), world()), lambda action: PlannedResult(action.label))
-    assert [what for what, _ in steps(driven)] == ["start", "let", "write", "write", "pull", "pull", "remove", "remove"]
+    words = [what for what, _ in steps(driven)]
+    assert words == ["start", "let", "write", "write", "write", "pull", "pull", "remove", "remove"]
+
+
+def left_behind(given: Any) -> Any:
+    """A run was interrupted: the first node has the image, and the cache still runs there."""
+    node = given.nodes[0]
+    node.facts["image"] = held(repository="127.0.0.1:15599/vllm-cpu")
+    node.facts["containers"] = ContainersValue((container("registry", kind="registry"),), reachable=True)
+    node.texts = f"true 15599 {REPOSITORY}\n"
+    return given
+
+
+def test_the_cache_of_an_interrupted_run_is_used_on() -> None:
+    given = left_behind(world())
+
+    driven = drive(image.run(image.Args(), given), well(given))
+
+    assert steps(driven) == [
+        ("let", "atlas-1"),
+        *[("write", "atlas-2 atlas-3")] * 3,
+        ("pull", "atlas-2 atlas-3"),
+        ("remove", "atlas-1"),
+        ("remove", "atlas-2 atlas-3 atlas-1"),
+    ]
+    pull = driven.actions[4].actions["atlas-2"]
+    assert "set -- 127.0.0.1:15599/vllm-cpu registry.example/vllm-cpu\n" in pull.script
+
+
+def test_what_an_interrupted_run_has_left_goes() -> None:
+    given = left_behind(world())
+    for node in given.nodes:
+        node.facts["image"] = held()
+
+    driven = drive(image.run(image.Args(), given), well(given))
+
+    assert steps(driven) == [("remove", "atlas-1"), ("remove", "atlas-2 atlas-3 atlas-1")]
+    assert {"image", "containers"} == {fact.name for fact in image.facts(image.Args(), given.settings)}
 
 
 def test_for_one_node_there_is_no_cache() -> None:

@@ -10,6 +10,7 @@ import pytest
 from provision.actions import Action, Job, On, Run
 from provision.errors import CommandFailed, RemoteError
 from provision.facts.docker import ImageValue
+from provision.install import images
 from provision.inventory.model import Install
 from provision.modules import image, pulling, spreading
 from provision.results import PlannedResult, Result
@@ -122,7 +123,15 @@ def test_sources_that_failed_are_told_though_it_ended_well() -> None:
     driven = drive(image.run(image.Args(), world), registries(world, source="m.example/v", log=log))
     (finding,) = driven.outcome.findings
     assert finding.summary == f"{REPOSITORY}: dial tcp: i/o timeout"
-    assert "atlas-1, atlas-2" in finding.remedy
+    assert "atlas-1, atlas-2 went on with the next source" in finding.remedy
+
+
+def test_a_source_that_gave_it_after_all_was_not_passed_over() -> None:
+    world = made()
+    driven = drive(image.run(image.Args(), world), registries(world, log=f"not from {REPOSITORY}: EOF\n"))
+    (finding,) = driven.outcome.findings
+    assert "tried it again" in finding.remedy
+    assert "mirrors" not in finding.remedy
 
 
 def failed(stdout: str, hint: str = "") -> CommandFailed:
@@ -221,3 +230,16 @@ def test_names_that_operators_know() -> None:
 
     assert pulling.named(Wanted("q/a:v1", "v1", "", ("q/a",))) == "q/a:v1"
     assert pulling.named(Wanted(f"q/a:sha256-{'1' * 64}", "v1", D1, ("q/a",))) == f"q/a@{D1}"
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ({"atlas-1": REPOSITORY}, f"pulled on atlas-1 from {REPOSITORY}, copied from there"),
+        ({}, "copied from nodes that held it"),
+    ],
+)
+def test_who_pulled_and_who_got_a_copy_is_told_apart(sources: dict[str, str], words: str) -> None:
+    wanted = images.servers(settings().install)
+    told = image._message(wanted, made(3).nodes, pulling.Pulled(D1, sources=sources))
+    assert told.endswith(f" on 3 nodes: {words}")

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from provision.errors import ProvisionError
-from provision.facts.disk import Disk
+from provision.errors import ProvisionError, UsageError
+from provision.facts.disk import Disk, DiskValue, Folder
 from provision.facts.docker import ImageValue
+from provision.facts.source import SourceInstallValue, Wheel, WheelsRecord
 from provision.facts.weights import Held, VerifiedValue
+from provision.install import needs
 from provision.install.manifest import File, Manifest
 from provision.inventory.model import Install, Model
 from provision.modules import room
@@ -83,6 +85,22 @@ def test_weights_from_here_are_counted_file_by_file(tmp_path: Any) -> None:
     assert sizes == [8000] * len(made.nodes)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"kind": "controller", "path": "/nowhere/weights"}, "/nowhere/weights is no folder here"),
+        ({"kind": "huggingface", "repository": "a/b", "token": {"env": "QNEXT_NO_SUCH_TOKEN"}}, "not set"),
+    ],
+)
+def test_a_source_that_cannot_give_is_told_before_an_image_is_pulled(source: dict[str, Any], words: str) -> None:
+    made = cluster(settings("cpu", model=Model.model_validate({"path": "/data/m", "source": source})))
+    for node in made.nodes:
+        node.facts["model-folder"] = replace(node.facts["model-folder"], shards=(), size=0, config=None)
+        node.facts["weights"] = VerifiedValue("/data/m")
+    with pytest.raises(UsageError, match=words):
+        drive(room.run(room.Args(), made))
+
+
 def test_a_manifest_tells_which_files_are_to_come() -> None:
     manifest = Manifest.of([File("a", 5000, "0" * 64), File("b", 3000, "1" * 64), File("c", 700, "2" * 64)])
     source = {"kind": "huggingface", "repository": "org/m"}
@@ -108,3 +126,33 @@ def test_who_gets_the_image_from_a_node_needs_room_for_its_archive(spread: str, 
     rows = drive(room.run(room.Args(), made)).outcome.data["rows"]
     found = [part["how"] for row in rows for part in row["for"] if part["what"] == "image"]
     assert ["docker load" in how for how in found] == [bool(loads)] * (len(made.nodes) - 1)
+
+
+@pytest.mark.parametrize(("spread", "nodes"), [("registry", ["first"]), ("each", [])])
+def test_the_first_node_needs_room_for_the_registry_s_cache(spread: str, nodes: list[str]) -> None:
+    install = Install.model_validate({"image": "registry.example/vllm-cpu:1", "spread": spread})
+    made = cluster(settings("cpu", install=install))
+    for node in made.nodes:
+        node.facts["image"] = ImageValue(install.ref)
+    rows = drive(room.run(room.Args(), made)).outcome.data["rows"]
+    found = [row["node"] for row in rows for part in row["for"] if part["what"] == "registry's cache"]
+    assert found == [made.nodes[0].name for _ in nodes]
+
+
+@pytest.mark.parametrize("builder", [None, "nobody"])
+def test_wheels_that_a_node_has_are_shipped_by_their_size_and_nobody_builds(builder: str | None) -> None:
+    install = Install.model_validate({"method": "source", "source": {"vllm": "vllm==1", "builder": builder}})
+    made = cluster(settings("cpu", install=install))
+    wheels = WheelsRecord("1" * 64, files=(Wheel("vllm.whl", 5 * GB, "0" * 64),))
+    for node in made.nodes:
+        node.facts["source-install"] = SourceInstallValue()
+        node.facts["disk"] = DiskValue(
+            tuple(Folder(p, exists=True, mount="/", free=90 * GB) for p in needs.measured(node.settings).paths)
+        )
+    built = drive(room.run(room.Args(), made)).outcome.data["rows"]
+    assert [row["node"] for row in built for part in row["for"] if part["what"] == "build"] == [made.nodes[0].name]
+
+    made.nodes[1].facts["source-install"] = SourceInstallValue(wheels=wheels, sizes={"vllm.whl": 5 * GB})
+    shipped = drive(room.run(room.Args(), made)).outcome.data["rows"]
+    parts = [(row["node"], part["what"], part["bytes"]) for row in shipped for part in row["for"]]
+    assert [part for part in parts if part[1] in ("wheels", "build")] == [(made.nodes[0].name, "wheels", 5 * GB)]

@@ -63,7 +63,7 @@ class Program:
             start_new_session=True,
         )
         try:
-            wait_for(condition, 180, what)
+            wait_for(lambda: condition() or process.poll() is not None, 180, what)
             assert process.poll() is None, f"the command had ended before: {what}"
         finally:
             os.killpg(process.pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from provision.clock import sleep
@@ -40,7 +41,7 @@ def away(cluster: ClusterInfo) -> bool:
     """Whether the node's sshd does not answer."""
     try:
         ssh(cluster, "true")
-    except OSError:
+    except (OSError, asyncssh.Error):
         return True
     return False
 

@@ -56,6 +56,16 @@ def test_what_is_not_there_is_refused_in_git_s_and_pip_s_words(venv: Machine) ->
     assert (nothing.exit, "(from versions: none)" in nothing.err) == (1, True)
 
 
+def test_packages_of_the_system_come_by_dnf_unless_their_source_is_down(venv: Machine) -> None:
+    venv.node.state.set("dnf", "down")
+    failed = venv.run("dnf install -y cmake ninja-build")
+    assert (failed.exit, "All mirrors were tried" in failed.err) == (1, True)
+    venv.node.state.clear("dnf")
+    venv.ok("dnf install -y cmake ninja-build")
+    said = venv.ok("cmake --version; ninja --version; rm /usr/bin/cmake /usr/bin/ninja")
+    assert said == "cmake version 3.22.0\n1.10.2\n"
+
+
 def test_python_tells_the_node_s_version(venv: Machine) -> None:
     code = "import sys; print(sys.version_info[:2], sys.version_info >= (3, 12))"
     assert venv.ok(f'python3 -c "{code}"') == "(3, 11) False\n"

@@ -231,13 +231,13 @@ def test_a_foreign_process_is_a_real_one(a3: Machine) -> None:
 
 
 def test_the_tools_do_not_run_side_by_side(a3: Machine) -> None:
-    with fault(a3.folder, "node1", "command/hccn_tool", "0.3"):
+    with fault(a3.folder, "node1", "command/hccn_tool", "1"):
         text = a3.ok(f"{HCCN} -i 0 -link -g & sleep 0.1; {HCCN} -i 1 -link -g; echo $?; npu-smi info -l; echo $?; wait")
         assert text.splitlines() == [
             "hccn_tool is busy, please try again.", "11",
             *sample("err_dcmi_8020_container.txt").splitlines()[1:], "172", "link status: UP",
         ]  # fmt: skip
-    with fault(a3.folder, "node1", "command/npu-smi", "0.3"):
+    with fault(a3.folder, "node1", "command/npu-smi", "1"):
         done = a3.run(f"npu-smi info -m >/dev/null & sleep 0.15; {HCCN} -i 1 -link -g; wait")
         assert (done.out, done.err) == ("hccn_tool is busy, please try again.\n", "")
     with fault(a3.folder, "node1", "command/hccn_tool", "hang"):

@@ -178,6 +178,8 @@ def test_a_boot_that_is_due_is_made_up_for(nodes: Practice, program: Program) ->
 
     assert first.exit == 1, first.text
     assert "it did not go down within 2 s" in first.text
+    state = nodes.node("node1").state
+    eventually(lambda: not state.get("boot/requested"), "the node has dropped the wish")
     nodes.mend("node1", "boot/ignored")
     assert "waits for a boot: boot: what is installed does not run yet" in program("driver", "-i", path).text
 

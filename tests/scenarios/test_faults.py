@@ -67,7 +67,7 @@ plays:
   - name: all of it
     hosts: all
     tasks:
-      - image: {ref: "{{ qnext.install.image }}"}
+      - image: {}
       - launch_files: {}
       - start: {}
       - ready: {}

@@ -31,7 +31,7 @@ plays:
   - name: launch
     hosts: all
     tasks:
-      - image: {ref: "{{ qnext.install.image }}"}
+      - image: {}
       - launch_files: {}
       - start: {part: servers}
       - ready: {part: servers, timeout: 90}

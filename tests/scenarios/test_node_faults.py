@@ -6,7 +6,7 @@ import pytest
 
 from tests.scenarios import shared
 from tests.scenarios.practice import Practice
-from tests.scenarios.program import Program
+from tests.scenarios.program import Program, eventually
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
@@ -58,13 +58,17 @@ def test_down_of_a_half_made_cluster(cpu: Practice, program: Program) -> None:
     assert not (cpu.root("node1") / "var/lib/qnext").exists()
 
 
+def pull_log(nodes: Practice, name: str) -> bytes:
+    return nodes.files(name).get("rehearsal/jobs/pull-quay.io-rehearsal-vllm-cpu-v0.18.0/log", b"")
+
+
 def test_a_full_disk_during_the_pull(cpu: Practice, program: Program) -> None:
     cpu.forget_images()
-    cpu.fault("node2", "docker/pull_seconds_per_layer", "0.1")
-    cpu.fault("node2", "disk/full")
-    inventory = cpu.write_inventory(checks={"disk": "warn"})
-
-    up = program("up", "-i", inventory)
+    cpu.fault("node2", "docker/pull_seconds_per_layer", "0.4")
+    with program.start("up", "-i", cpu.inventory) as started:
+        eventually(lambda: b"Downloading" in pull_log(cpu, "node2"), "node2 pulls")
+        cpu.fault("node2", "disk/full")
+        up = started.ended()
 
     assert up.exit == 1, up.text
     assert "no space left on device" in up.stderr.lower()

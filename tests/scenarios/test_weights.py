@@ -295,6 +295,7 @@ def test_rehash_finds_what_no_time_tells(three: Practice, program: Program, tmp_
     answer = program("weights", "-i", file, "--rehash")
 
     assert answer.exit == 0, answer.text
+    assert f"node3: /{FOLDER}: {SHARD} has SHA-256" in answer.text, "a disk that loses bits is not mended in silence"
     assert held(three, "node3") == MODEL
 
 

@@ -239,3 +239,19 @@ def test_a_stream_frame_ends_with_its_status() -> None:
     child.stderr.close()  # type: ignore[union-attr]
     child.wait(10)
     assert lines[1:] == [b"line\n", f"{MARK} end 5 0\n".encode()]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_stream_frame_that_comes_in_pieces_runs_to_its_end(shell: list[str]) -> None:
+    """What waits for the end of stdin must not take the frame's own last lines for a sign to end."""
+    text = stream_frame("echo line; sleep 0.3; exit 5", MARK).encode()
+    cut = text.index(b"exec 4<&-\nwait")
+    with subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdin
+        assert child.stdout
+        for piece in (text[:cut], text[cut:]):
+            child.stdin.write(piece)
+            child.stdin.flush()
+            time.sleep(0.2)
+        out = child.stdout.read().decode()
+    assert f"{MARK} end 5 0" in out
