@@ -7,7 +7,6 @@ Listens at ADDRESS on each PORT that is free and on COUNT ports that the system 
 WORD. Whoever greets otherwise is not the node that was meant. Runs with any Python from 3.6.
 """
 
-# ruff: noqa: T201
 
 import errno
 import os
