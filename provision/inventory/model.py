@@ -39,6 +39,7 @@ Scalar = str | int | float | bool
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Repository = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s/:@]+)(:\d+)?/[^\s:@]+$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -137,7 +138,7 @@ class Install(Strict):
     digest: str | None = Field(
         None, pattern=_DIGEST, description="digest of the image's manifest: nothing else is accepted"
     )
-    mirrors: tuple[str, ...] = Field(
+    mirrors: tuple[Repository, ...] = Field(
         (), description="repositories that hold the same image, asked when the first does not answer"
     )
     mirror_order: Literal["in-order", "race"] = Field(

@@ -32,6 +32,7 @@ PATTERN_WORDS = {
     r"^\S+$": "a text without spaces",
     r"^\S*$": "a text without spaces",
     r"^\S": "a path",
+    r"^(\[[0-9a-fA-F:]+\]|[^\s/:@]+)(:\d+)?/[^\s:@]+$": "registry/path, without https:// and tag",
     r"^https?://\S+$": "a URL (beginning with https:// or http://)",
     r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hex digits",
     r"^[0-9a-f]{64}$": "a SHA-256 checksum: 64 hex digits",

@@ -99,7 +99,7 @@ def test_bars(fraction: float | None, bar: str) -> None:
 
 def test_where_a_row_is_too_long_it_still_says_whose_it_is() -> None:
     display = live(io.StringIO())
-    display.handle(TaskStarted(task="pull", module="image", nodes=["atlas-1"]))
+    display.handle(TaskStarted(task="pull", module="image", nodes=("atlas-1",)))
     text = "7 of 8 layers, 5.2 of 5.9 GB, 85 MB/s, 2 min left, from registry.example/ascend/vllm-ascend"
     display.handle(Progressed(node="atlas-1", task="pull", text=text, fraction=0.89))
     (row,) = rows(display, 80)[1:]

@@ -19,6 +19,7 @@ import yaml
 from provision.rehearsal import faults
 from provision.rehearsal.cluster import ClusterInfo
 from provision.rehearsal.node import MARK, Node
+from provision.rehearsal.standins.process import alive
 from tests.merging import merged
 
 STATE = "var/lib/qnext"
@@ -134,9 +135,13 @@ class Practice:
             subprocess.run(["rm", "-rf", str(self.root(name) / STATE)], check=True)
 
     def _end_jobs(self, name: str) -> None:
-        for file in (self.root(name) / STATE).glob("*/jobs/*/pid"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(int(file.read_text().split()[0]), signal.SIGKILL)
+        """Jobs, and servers that run without an engine; what has ended long ago has a number that another may have."""
+        for pattern in ("*/jobs/*/pid", "*/run/*/pid", "*/run/*/server"):
+            for file in (self.root(name) / STATE).glob(pattern):
+                pid, born = (*file.read_text().split(), "", "")[:2]
+                if alive(int(pid or 0), born):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(int(pid), signal.SIGKILL)
 
     def forget_images(self) -> None:
         """As new nodes: every image has to be pulled."""

@@ -156,8 +156,7 @@ def test_from_the_controller_to_one_node_and_on_to_the_others(
     changes_nothing(three, program, file)
 
 
-@pytest.mark.parametrize("kind", ["huggingface", "modelscope"])
-@pytest.mark.parametrize("spread", ["tree", "each"])
+@pytest.mark.parametrize(("kind", "spread"), [("huggingface", "tree"), ("modelscope", "each")])
 def test_from_a_hub_that_is_busy_and_cuts(three: Practice, hub: Hub, program: Program, kind: str, spread: str) -> None:
     hub.state.set("cut", "1")
     hub.state.set("busy", "1")
