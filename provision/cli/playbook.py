@@ -41,14 +41,14 @@ def playbook_command(path: Path) -> click.Command:
         return _run(header, **options)
 
     command = click.Command(header.name, callback=run, help=_help(header), short_help=header.summary)
-    command.params = [*_shared(), *(_param(p) for p in header.params), _yes(asks=header.confirm)]
+    command.params = [*_shared(), *(_param(p) for p in header.params), _yes(header)]
     return command
 
 
-def _yes(*, asks: bool) -> click.Option:
+def _yes(header: Header) -> click.Option:
     """Every playbook takes ``--yes``, so that a script need not know which of them ask."""
-    text = "Do not ask for the cluster's name to be typed."
-    return click.Option(["--yes"], is_flag=True, help=text, hidden=not asks)
+    text = "Do not ask for the cluster's name to be typed." if header.confirm else "Do not ask after the plan is shown."
+    return click.Option(["--yes"], is_flag=True, help=text, hidden=not (header.confirm or header.preview))
 
 
 def _help(header: Header) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.inventory.load import load
+from tests.scenarios.conftest import Clusters
 from tests.scenarios.practice import Practice
 from tests.scenarios.program import Program
 
@@ -24,13 +25,24 @@ def made(nodes: Practice, program: Program, *more: str) -> Path:
     return out
 
 
+def identities(nodes: Practice) -> set[str]:
+    """The images that the nodes have under the name."""
+    return {nodes.docker(name, "image", "inspect", "--format", "{{.Id}}", REF).strip() for name in nodes.nodes}
+
+
 def offline(nodes: Practice) -> None:
     nodes.forget_images()
     nodes.everywhere("registry/quay.io", "down")
 
 
-@pytest.mark.parametrize("spread", ["each", "tree"])
-def test_made_by_a_node_and_loaded_without_a_network(cpu: Practice, program: Program, spread: str) -> None:
+@pytest.fixture(scope="module")
+def bundle(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole bundle, made once: for tests of what becomes of one."""
+    place = tmp_path_factory.mktemp("bundle")
+    return made(Practice(clusters("cpu"), place), Program(place))
+
+
+def test_made_by_a_node_and_loaded_without_a_network(cpu: Practice, program: Program) -> None:
     cpu.forget_images()
     out = made(cpu, program)
     assert program("bundle", "verify", out).exit == 0
@@ -45,17 +57,22 @@ def test_made_by_a_node_and_loaded_without_a_network(cpu: Practice, program: Pro
     assert "would" in planned.text
     assert cpu.docker("node1", "images", "-q") == ""
 
-    each = cpu.write_inventory(install={"spread": spread})
+    ids = {shown["images"][0]["ids"][0]}
+    tree = cpu.write_inventory(install={"spread": "tree"})
+    handed = program("bundle", "load", out, "-i", tree)
+    assert handed.exit == 0, handed.text
+    assert identities(cpu) == ids
+    cpu.forget_images()
+    each = cpu.write_inventory(install={"spread": "each"})
     answer = program("bundle", "load", out, "-i", each)
     assert answer.exit == 0, answer.text
     assert not any(STATE in path for name in cpu.nodes for path in cpu.files(name))
-    ids = {cpu.docker(name, "image", "inspect", "--format", "{{.Id}}", REF).strip() for name in cpu.nodes}
-    assert ids == {shown["images"][0]["ids"][0]}
+    assert identities(cpu) == ids
     again = program("bundle", "load", out, "-i", each, "--json")
     assert again.exit == 0, again.text
     assert again.json()["changed"] == 0
 
-    pinned = cpu.write_inventory(install={"spread": spread, "digest": shown["images"][0]["digest"]}, name="pinned.yaml")
+    pinned = cpu.write_inventory(install={"spread": "tree", "digest": shown["images"][0]["digest"]}, name="pinned.yaml")
     named = program("bundle", "load", out, "-i", pinned)
     assert named.exit == 0, named.text
     up = program("up", "-i", pinned)
@@ -63,10 +80,10 @@ def test_made_by_a_node_and_loaded_without_a_network(cpu: Practice, program: Pro
     assert program("down", "-i", pinned, "--yes").exit == 0
 
 
-def test_a_damaged_bundle_is_refused_and_nothing_of_it_used(cpu: Practice, program: Program) -> None:
-    out = made(cpu, program)
+def test_a_damaged_bundle_is_refused_and_nothing_of_it_used(cpu: Practice, program: Program, bundle: Path) -> None:
+    out = cpu.place / "prod.tar"
     offline(cpu)
-    content = bytearray(out.read_bytes())
+    content = bytearray(bundle.read_bytes())
     place = content.index(b"rehearsal-images") + 40
     content[place] ^= 1
     out.write_bytes(content)
@@ -86,25 +103,25 @@ def test_a_damaged_bundle_is_refused_and_nothing_of_it_used(cpu: Practice, progr
     assert "cut off" in cut.stderr
 
 
-def test_a_bundle_of_something_else_is_refused_with_the_difference(cpu: Practice, program: Program) -> None:
-    out = made(cpu, program)
+def test_a_bundle_of_something_else_is_refused_with_the_difference(
+    cpu: Practice, program: Program, bundle: Path
+) -> None:
     other = cpu.write_inventory(install={"image": "quay.io/rehearsal/vllm-cpu:v0.23.0"})
-    answer = program("bundle", "load", out, "-i", other)
+    answer = program("bundle", "load", bundle, "-i", other)
     assert answer.exit == 2
     assert f"its image is {REF}, the inventory has quay.io/rehearsal/vllm-cpu:v0.23.0" in answer.stderr
 
     cpu.fault("node2", "cpu/arch", "aarch64")
-    answer = program("bundle", "load", out, "-i", cpu.inventory)
+    answer = program("bundle", "load", bundle, "-i", cpu.inventory)
     assert answer.exit == 2
     assert "it is for linux/amd64, node2 is linux/arm64" in answer.stderr
 
 
-def test_too_little_room_is_found_before_anything_is_moved(cpu: Practice, program: Program) -> None:
-    out = made(cpu, program)
+def test_too_little_room_is_found_before_anything_is_moved(cpu: Practice, program: Program, bundle: Path) -> None:
     offline(cpu)
     cpu.fault("node2", "disk/var", str(4 << 30))
     before = cpu.fingerprint()
-    answer = program("bundle", "load", out, "-i", cpu.inventory)
+    answer = program("bundle", "load", bundle, "-i", cpu.inventory)
     assert answer.exit == 1
     assert "node2: there is no room for what has to come: /var is" in answer.stderr
     assert any(line.split()[1:3] == ["node2", "/var"] for line in answer.stderr.splitlines()), answer.stderr
