@@ -13,7 +13,20 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "provision"
 FLOORS = (
-    ("errors", "results", "findings", "events", "secrets", "clock", "shell", "yamlio", "resources", "http", "__init__"),
+    (
+        "amounts",
+        "errors",
+        "results",
+        "findings",
+        "events",
+        "secrets",
+        "clock",
+        "shell",
+        "yamlio",
+        "resources",
+        "http",
+        "__init__",
+    ),
     ("registry", "emitter"),
     ("inventory.model", "facts.base", "actions", "node", "checks.base", "modules.base", "transport.base", "serve.plan"),
     ("http_client",),

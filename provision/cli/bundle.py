@@ -114,7 +114,7 @@ def _shown(bundle: Bundle) -> Iterator[str]:
 
 
 def _size(contents: Contents, start: str) -> str:
-    from provision.install.weights import size_text
+    from provision.amounts import size_text
 
     return size_text(sum(file.size for file in contents.files if file.path.startswith(start)))
 

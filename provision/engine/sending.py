@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from provision import clock
 from provision.actions import JobProgress, Send
+from provision.amounts import size_text, time_text
 from provision.errors import CommandFailed, ConnectionLost, UsageError
 from provision.results import Result
 from provision.shell import quote
@@ -126,23 +127,10 @@ def _hint(result: Result, action: Send) -> str:
 def _tell(view: NodeView, action: Send, first: int, offset: int, size: int, seconds: float) -> None:
     rate = (offset - first) / seconds if seconds > 0 else 0.0
     came, total = action.before + offset, action.total or size
-    text = f"{_amount(came)} of {_amount(total)}"
+    text = f"{size_text(came)} of {size_text(total)}"
     if rate and seconds >= 0.5:
-        text += f", {_amount(rate)}/s, {_time((total - came) / rate)} left"
+        text += f", {size_text(rate)}/s, {time_text((total - came) / rate)} left"
     view.progress(JobProgress(came / total, f"{text}: {action.path.rpartition('/')[2]}"))
-
-
-def _amount(count: float) -> str:
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count:.0f} bytes"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _part(action: Send) -> str:

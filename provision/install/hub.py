@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from provision import resources
 from provision.actions import JobProgress
+from provision.amounts import size_text
 from provision.errors import ConfigError, ProvisionError
 from provision.facts.reading import Json
 from provision.install.manifest import File, Manifest
-from provision.install.weights import size_text
 from provision.inventory.model import Settings, WeightsSource
 from provision.shell import join, quote
 

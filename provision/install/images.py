@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from provision import clock
 from provision.actions import JobProgress
+from provision.amounts import time_text
 from provision.inventory.model import Install
 from provision.resources import shipped
 from provision.serve.images import parse_image
@@ -258,7 +259,7 @@ class Progress:
         elif rate:
             yield f"{_size(int(rate))}/s"
             if found.exact:
-                yield f"{_time((found.total - found.bytes) / rate)} left"
+                yield f"{time_text((found.total - found.bytes) / rate)} left"
 
     def _rate(self, amount: int) -> float:
         """Bytes a second over the last half minute; 0 where that can't be told yet."""
@@ -288,7 +289,3 @@ def _size(amount: int, like: int = 0) -> str:
             number = f"{amount / factor:.1f}" if unit == "GB" else f"{amount / factor:.0f}"
             return number if like else f"{number} {unit}"
     return str(amount) if like else f"{amount} B"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"

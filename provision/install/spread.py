@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from provision.actions import JobProgress
+from provision.amounts import size_text, time_text
 from provision.install.manifest import File
 from provision.install.ties import Door, Key
 from provision.resources import shipped
@@ -303,7 +304,7 @@ class Fetching:
         text = f"{size_text(int(came))} of {size_text(int(total))}"
         if seconds > 0 and gained > 0:
             rate = gained / seconds
-            text += f", {size_text(rate)}/s, {_time((int(total) - int(came)) / rate)} left"
+            text += f", {size_text(rate)}/s, {time_text((int(total) - int(came)) / rate)} left"
         share = int(came) / int(total) if int(total) else None
         return JobProgress(share, text + (f": {name.removesuffix('.part')}" if name else ""))
 
@@ -315,17 +316,3 @@ def moved(log: str) -> int:
     """Bytes that came over the network for the files of a job that ended well."""
     found = re.findall(r"^\+ (got|mended\(([0-9]+)\)) ([0-9]+) ", log, re.MULTILINE)
     return sum(int(some) if some else int(all_) for _, some, all_ in found)
-
-
-def size_text(count: float) -> str:
-    """Bytes as a person reads them."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count:.0f} bytes"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

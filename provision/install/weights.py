@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.actions import JobProgress
+from provision.amounts import size_text
 from provision.errors import ConfigError, UsageError
 from provision.facts.weights import CACHE, MANIFEST, PART, STAMP, Verified, VerifiedValue
 from provision.install.manifest import File, Manifest, file_sha256
@@ -224,14 +225,6 @@ class Hashing:
         return JobProgress(
             min(1.0, share), f"{len(done)} files, {size_text(sum(done))} of {size_text(self.total)} read"
         )
-
-
-def size_text(count: float) -> str:
-    """Bytes as a person reads them, decimal, as hubs and disks count."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count:.0f} bytes"
 
 
 def counted(files: Iterable[File]) -> str:

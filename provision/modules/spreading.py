@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from provision.actions import Job, On, Run
+from provision.amounts import size_text
 from provision.errors import CommandFailed, Interrupted, ProvisionError
 from provision.facts.authorized_keys import AuthorizedKeys
 from provision.install import spread as spreads
@@ -111,7 +112,7 @@ def _files(cluster: Cluster, parcel: Parcel, givers: list[str], takers: Mapping[
 
     def job(name: str) -> Job:
         size, count = listing.bytes_of(takers[name]), len(takers[name])
-        what = f"{count} file{'s' * (count != 1)} ({spreads.size_text(size)})"
+        what = f"{count} file{'s' * (count != 1)} ({size_text(size)})"
         return Job(
             label=f"fetch {what} from {spread.parents[name][0]}",
             name=f"spread-{parcel.name}",
@@ -309,7 +310,7 @@ def all_of(steps: Iterable[On]) -> ClusterRun:
 
 
 def _size(text: str) -> str:
-    return spreads.size_text(int(text)) if text.strip().isdigit() else text
+    return size_text(int(text)) if text.strip().isdigit() else text
 
 
 def _nodes(count: int) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from provision.actions import Action, Job, On, Put, Run, Send
+from provision.amounts import size_text
 from provision.errors import CommandFailed, ProvisionError
 from provision.install import hub
 from provision.install.manifest import File
@@ -25,7 +26,6 @@ from provision.install.weights import (
     list_path,
     list_text,
     remember_script,
-    size_text,
 )
 from provision.inventory.model import Settings, WeightsSource
 from provision.node import Node

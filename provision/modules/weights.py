@@ -20,6 +20,7 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from provision.actions import Action, Call, Job, On, Put
+from provision.amounts import size_text
 from provision.checks.disk import places
 from provision.errors import ProvisionError, UsageError
 from provision.facts.authorized_keys import AuthorizedKeys
@@ -43,7 +44,6 @@ from provision.install.weights import (
     kept,
     local_manifest,
     shared,
-    size_text,
     verified_fact,
 )
 from provision.inventory.model import Settings, WeightsSource

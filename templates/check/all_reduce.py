@@ -7,7 +7,6 @@ Each rank says "joined RANK" once all have met. Of each size every rank proves t
 of which one would take over 10 s, is left out: by then the smaller ones have told. What it prints is read by the check.
 """
 
-
 import os
 import sys
 import time

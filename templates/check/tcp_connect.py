@@ -8,7 +8,6 @@ name. With an empty WORD nobody need greet. Then "NAME latency MS", the least of
 to a port that is well. Each try takes at most SECONDS, all are made at once. Runs with any Python from 3.6.
 """
 
-
 import errno
 import selectors
 import socket

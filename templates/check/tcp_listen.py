@@ -7,7 +7,6 @@ Listens at ADDRESS on each PORT that is free and on COUNT ports that the system 
 WORD. Whoever greets otherwise is not the node that was meant. Runs with any Python from 3.6.
 """
 
-
 import errno
 import os
 import select

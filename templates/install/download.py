@@ -99,7 +99,9 @@ def get(request, url, start=0):
         raise refusal(request, url, error) from error
     except (urllib.error.URLError, HTTPException, OSError) as error:
         words = f"{place(url)[1]}: {getattr(error, 'reason', error)}"
-        raise Failed("network", words) if "CERTIFICATE_VERIFY" in words else Wait(words)  # noqa: B904
+        if "CERTIFICATE_VERIFY" in words:
+            raise Failed("network", words) from error
+        raise Wait(words) from error
 
 
 def refusal(request, url, error):

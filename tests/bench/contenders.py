@@ -117,7 +117,7 @@ def _pool(described: dict[str, Any], do: Callable[[Any], object]) -> dict[str, A
                 known_hosts=(str(described["known_hosts"]),),
                 ssh_config="none",
             ),
-            SimpleNamespace(install=SimpleNamespace(method="image", engine="docker")),  # type: ignore[arg-type]
+            SimpleNamespace(install=SimpleNamespace(method="image", engine="docker")),
         )
         for index, address in enumerate(described["addresses"])
     ]

@@ -41,7 +41,7 @@ def nodes(a3: Practice) -> Iterator[Practice]:
     for name in a3.nodes:
         a3.mend(name, "boot/never")
         state = a3.node(name).state
-        eventually(lambda state=state: not state.get("boot/requested"), "the node is up again")  # type: ignore[misc]
+        eventually(lambda state=state: not state.get("boot/requested"), "the node is up again")
 
 
 def packages(nodes: Practice, *kinds: str) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def _package(place: Path, kind: str) -> dict[str, Any]:
     path = place / name
     path.write_text(text(kind, version))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Package(kind=kind, path=str(path), sha256=sha256).model_dump()  # type: ignore[arg-type]
+    return Package(kind=kind, path=str(path), sha256=sha256).model_dump()
 
 
 def inventory(nodes: Practice, given: list[dict[str, Any]], **more: object) -> Path:
