@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .cli import Program
-from .nodes import Cluster, Node
+from .nodes import Cluster, Node, wait_for
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
 ENGINES = {
@@ -57,12 +57,18 @@ def findings(program: Program, inventory: Path) -> dict[str, dict[str, Any]]:
 
 
 def listener(node: Node, protocol: str, address: str, port: int) -> None:
-    """Something that holds a port and never answers."""
+    """Something that holds a port and never answers; it does when this returns.
+
+    Connections of an earlier test's server may still be closing there, which would keep the port from it.
+    """
     kind = {"tcp": "STREAM", "udp": "DGRAM"}[protocol]
-    code = f"import socket,time; s=socket.socket(type=socket.SOCK_{kind}); s.bind(('{address}',{port}))"
+    code = f"import socket as o,time; s=o.socket(type=o.SOCK_{kind}); s.setsockopt(o.SOL_SOCKET, o.SO_REUSEADDR, 1)"
+    code += f"; s.bind(('{address}',{port}))"
     code += "; s.listen()" if protocol == "tcp" else ""
     hold = f'python3 -c "{code}; time.sleep(600)" >/dev/null 2>&1 </dev/null & echo $! >>/run/listeners'
     node.exec(hold, check=True)
+    held = f"ss -Hln --{protocol} 'sport = :{port}' | grep -q ."
+    wait_for(lambda: node.exec(held).returncode == 0, 30, f"{protocol} port {port} to be held on {node.name}")
 
 
 def test_real_faults_are_told_with_node_and_remedy(ill: Cluster, program: Program, tmp_path: Path) -> None:
