@@ -127,7 +127,7 @@ def package(kind: str, version: str, hardware: str, out: Path) -> None:
 
     from provision.install.driver import file_name
 
-    path = out / file_name(kind, f"atlas-800-{hardware}", version, "aarch64")  # type: ignore[arg-type]
+    path = out / file_name(kind, f"atlas-800-{hardware}", version, "aarch64")  # type: ignore[arg-type]  # click has checked that it is a Kind
     text = _module("standins.ascend_package").text(kind, version)
     path.write_text(text)
     sha256 = hashlib.sha256(text.encode()).hexdigest()

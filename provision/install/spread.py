@@ -301,11 +301,12 @@ class Fetching:
         now, came, total, name = rows[-1]
         past = rows[-min(len(rows), 8)]
         seconds, gained = float(now) - float(past[0]), int(came) - int(past[1])
-        text = f"{size_text(int(came))} of {size_text(int(total))}"
+        done = min(int(came), int(total))  # a file that was begun anew has come more than once
+        text = f"{size_text(done)} of {size_text(int(total))}"
         if seconds > 0 and gained > 0:
             rate = gained / seconds
-            text += f", {size_text(rate)}/s, {time_text((int(total) - int(came)) / rate)} left"
-        share = int(came) / int(total) if int(total) else None
+            text += f", {size_text(rate)}/s, {time_text((int(total) - done) / rate)} left"
+        share = done / int(total) if int(total) else None
         return JobProgress(share, text + (f": {name.removesuffix('.part')}" if name else ""))
 
 

@@ -55,6 +55,7 @@ def pretend_version(node: Node, text: str) -> None:
     may be another, or lack them."""
     if "version_info" in text:
         major, minor, micro = (int(word) for word in version_of(node).split("."))
+        # The real type can't be made; programs compare it and read its fields, as they can of this one.
         sys.version_info = _Version(major, minor, micro)  # type: ignore[assignment]
     if "sysconfig" in text:
         import sysconfig
