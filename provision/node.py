@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from provision.actions import JobProgress
     from provision.events import Event
     from provision.facts.base import Fact
@@ -45,6 +47,9 @@ class Node(Protocol):
     def stream(self, script: str, *, deadline: float | None = None) -> Iterator[str]:
         """Lines of a reading script's output as they come, until it ends or the iterator is closed. Raises
         ``DeadlineExceeded`` where it has not ended after ``deadline`` seconds, or the task's time."""
+
+    def pipe(self, script: str, *, deadline: float | None = None) -> Iterator[bytes]:
+        """The bytes of a reading script's output, in pieces of any size, as they come; else like ``stream``."""
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
         """An HTTP client to a port as seen from the node, through the node's own connection."""
@@ -89,6 +94,10 @@ class Cluster(Protocol):
 
     def usual(self, launch: str) -> Mapping[str, float]:
         """How long earlier starts of this launch took: seconds by ``process: phase``; empty where there was none."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where this run is recorded on the controller, for files too large for an event; None where it is not."""
 
     @property
     def restarts(self) -> list[Restart]:

@@ -23,7 +23,8 @@ from provision.actions import On, Run
 from provision.checks import inside, serving
 from provision.checks.base import CheckArgs, Finding, Shown, TrialRun
 from provision.checks.support import Skip, listed
-from provision.diagnose.first_cause import ProcessLog, first_cause
+from provision.diagnose.diagnosis import ProcessLog
+from provision.diagnose.first_cause import first_cause
 from provision.facts.base import Fact
 from provision.facts.network import Ports
 from provision.findings import Measure

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from provision.diagnose.catalogue import explain
-from provision.diagnose.first_cause import Cause, ProcessLog, first_cause
+from provision.diagnose.diagnosis import ProcessLog
+from provision.diagnose.first_cause import Cause, first_cause
 from provision.errors import CommandFailed, LaunchFailed, ProofFailed, ProvisionError
 from provision.facts.docker import Container, Containers
 from provision.node import Cluster, Node

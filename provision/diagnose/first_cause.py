@@ -13,12 +13,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
 
 from provision.diagnose.catalogue import Entry, exit_status, match
+from provision.diagnose.diagnosis import Confidence, ProcessLog
 from provision.diagnose.logline import CALM, Line, parse, shown_time
-
-Confidence = Literal["high", "medium", "low"]
 
 TOGETHER = 1.0
 """Seconds within which two nodes' times are taken as equal: vLLM prints whole seconds, clocks differ a little."""
@@ -32,19 +30,6 @@ _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Timeout|Expired|Refused)(?:: |:?$)")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?$")
 _LOUD = re.compile(r"(?:error|fatal|panic|abort(?:ed)?)\b\s*:", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessLog:
-    """What is known of one process: its log, and its exit status (None while it runs)."""
-
-    node: str
-    process: str
-    text: str
-    exit_code: int | None = None
-    rank: int = 0
-    oom_killed: bool = False
-    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Lock
 
 from provision import clock
@@ -87,7 +88,7 @@ def some(nodes: list[str]) -> str:
 class Context:
     """``planning``: nothing may be performed. ``stop``: set to stop the run. ``forks``: nodes at a time. ``usual``:
     what earlier starts took, by the digest of their launch. ``restarts``: groups that this run has started again.
-    ``hosts``: all of the inventory."""
+    ``hosts``: all of the inventory. ``folder``: where the run is recorded."""
 
     emitter: Emitter
     watch: Watch
@@ -98,6 +99,7 @@ class Context:
     usual: Callable[[str], Mapping[str, float]] = lambda launch: {}
     restarts: list[Restart] = field(default_factory=list)
     hosts: Sequence[Host] = ()
+    folder: Path | None = None
 
     def check_stop(self) -> None:
         """Raise ``Interrupted`` where the operator has asked to stop."""

@@ -17,7 +17,7 @@ from provision.yamlio import Node
 if TYPE_CHECKING:
     from provision.modules.base import ModuleArgs, ModuleSpec
 
-FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "preview", "whole", "unreachable", "plays"})
+FILE_WORDS = frozenset({"summary", "params", "confirm", "lint", "preview", "whole", "evidence", "unreachable", "plays"})
 PARAM_WORDS = frozenset({"type", "default", "help", "choices", "required", "of", "min"})
 PLAY_WORDS = frozenset(
     {
@@ -85,7 +85,8 @@ class Header:
 
     ``confirm``: the cluster's name must be typed first. ``lint``: the layout is judged offline before any connection.
     ``preview``: the flag among its params that, when set, has the plan shown and confirmed before it is applied.
-    ``whole``: it concerns the layout as a whole, so ``--limit`` may not cut hosts off. ``unreachable``: whether hosts
+    ``whole``: it concerns the layout as a whole, so ``--limit`` may not cut hosts off. ``evidence``: where it fails on
+    the nodes, what they can tell of it is collected into the run directory. ``unreachable``: whether hosts
     that can't be reached end the run before anything changes, or the others go on.
     """
 
@@ -98,6 +99,7 @@ class Header:
     preview: str = ""
     lint: bool = False
     whole: bool = False
+    evidence: bool = False
     unreachable: Literal["stop", "continue"] = "stop"
 
 

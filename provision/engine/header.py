@@ -57,6 +57,7 @@ def header_of(node: Node, path: Path, reading: Reading) -> Header:
         preview=preview,
         lint=reading.flag(node, "lint"),
         whole=reading.flag(node, "whole"),
+        evidence=reading.flag(node, "evidence"),
         unreachable="stop" if stop else "continue",
     )
 

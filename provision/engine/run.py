@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Thread
 from typing import Literal
 
@@ -24,20 +25,26 @@ from provision.engine.play import run_play
 from provision.engine.select import tagged
 from provision.engine.state import Failure, State, TaskOutcome, exit_code
 from provision.engine.view import ClusterView, NodeView
-from provision.errors import Interrupted, ProvisionError, Unreachable
-from provision.events import NodeConnected, NodeUnreachable, RunEnded, RunStarted
+from provision.errors import ChecksFailed, Drift, Interrupted, LockHeld, ProvisionError, Unreachable, UsageError
+from provision.events import NodeConnected, NodeUnreachable, Note, RunEnded, RunStarted
 from provision.facts.base import Fact
 from provision.inventory.model import Host, Inventory
-from provision.node import Node
+from provision.node import Cluster, Node
 from provision.transport.pool import Pool
 
 Mode = Literal["apply", "plan"]
+OnFailure = Callable[[Cluster, Sequence[ProvisionError]], Mapping[str, str]]
+
+_NOTHING_RAN = (ChecksFailed, UsageError, LockHeld, Drift, Interrupted)
+"""Errors of which the nodes have no more to tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """``stop`` is set to end the run cleanly. ``command``, ``run`` and ``directory`` are only told (``RunStarted``).
-    ``usual``: seconds that earlier starts took, by the digest of their launch."""
+    ``usual``: seconds that earlier starts took, by the digest of their launch. ``on_failure``: called once, with the
+    nodes that still answer and the errors, where a run that changes things fails by what happened on its nodes; what it
+    gives is added to the account."""
 
     mode: Mode = "apply"
     diff: bool = False
@@ -50,6 +57,7 @@ class RunOptions:
     run: str = ""
     directory: str = ""
     usual: Callable[[str], Mapping[str, float]] = lambda launch: {}
+    on_failure: OnFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +102,12 @@ def execute(
         options.stop,
         options.usual,
         hosts=inventory.hosts,
+        folder=Path(options.directory) if options.directory else None,
     )
     state = State(playbook, inventory, context, {}, tags=options.tags, skip_tags=options.skip_tags)
     with _watching(context):
         _guarded(lambda: _run(state, hosts, params, options, pool), state)
+        _look_into_failure(state, options)
     report = _report(state)
     emitter.emit(_run_ended(report, clock.monotonic() - started))
     return report
@@ -108,6 +118,22 @@ def _guarded(run: Callable[[], None], state: State) -> None:
         run()
     except ProvisionError as error:
         state.failures.setdefault(error.node, Failure(error, "", error.node))
+
+
+def _look_into_failure(state: State, options: RunOptions) -> None:
+    """Let ``on_failure`` see the nodes before anything is cleaned up. Whatever happens there, the failure is told."""
+    failures = [failure.error for failure in state.failures.values()]
+    if options.on_failure is None or state.context.planning or state.context.stop.is_set():
+        return
+    if all(isinstance(error, _NOTHING_RAN) for error in failures):
+        return
+    lost = {error.node for error in failures if isinstance(error, Unreachable)}
+    views = [view for name, view in state.views.items() if name not in lost]
+    try:
+        state.facts.update(options.on_failure(ClusterView(views, state.context), failures))
+    except ProvisionError as error:
+        text = f"what the nodes tell of it could not be collected: {error}"
+        state.context.emitter.emit(Note(text=text, level="warn"))
 
 
 def _run(state: State, hosts: Sequence[Host], params: Mapping[str, object], options: RunOptions, pool: Pool) -> None:

@@ -8,6 +8,7 @@ action makes it unknown instead, because what is not performed cannot be looked 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
@@ -109,6 +110,12 @@ class NodeView:
         except DeadlineExceeded:
             self.time_left()  # where it was the task's time, that is what is told
             raise
+
+    def pipe(self, script: str, *, deadline: float | None = None) -> Iterator[bytes]:
+        """See ``Node.pipe``."""
+        self._require_looking()
+        deadline = self.time_left() if deadline is None else self.within(deadline)
+        return self.transport.pipe(script, deadline=deadline)
 
     def http(self, port: int, *, host: str = "127.0.0.1") -> Http:
         """See ``Node.http``."""
@@ -254,6 +261,11 @@ class ClusterView:
     def usual(self, launch: str) -> Mapping[str, float]:
         """See ``Cluster.usual``."""
         return self._context.usual(launch)
+
+    @property
+    def folder(self) -> Path | None:
+        """See ``Cluster.folder``."""
+        return self._context.folder
 
     @property
     def restarts(self) -> list[Restart]:

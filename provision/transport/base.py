@@ -47,6 +47,9 @@ class Transport(Protocol):
         Raises ``DeadlineExceeded`` ``deadline`` seconds after its start, whatever the node does: what cannot be ended
         there (a process in state D) doesn't keep us waiting."""
 
+    def pipe(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
+        """A script's stdout as it comes, byte by byte as it is, in pieces of any size; else like ``stream``."""
+
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """Write a file atomically, making parent folders."""
 

@@ -205,6 +205,10 @@ class _Node:
         """See ``Transport.stream``."""
         return self.connected().stream(script, become=become, deadline=deadline)
 
+    def pipe(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
+        """See ``Transport.pipe``."""
+        return self.connected().pipe(script, become=become, deadline=deadline)
+
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """See ``Transport.put``."""
         self._again(lambda transport: transport.put(path, content, mode=mode, become=become))

@@ -151,14 +151,11 @@ class RemoteTransport(ABC):
 
     def stream(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
         """See ``Transport.stream``. Raises ``CommandFailed`` at the end where the script failed."""
-        lines = _Lines(new_mark())
-        whole = worded(self._prologue, script)
-        with self._session(become) as session:
-            self._enter(session, stream_frame(whole, lines.mark, group=self._group(become)), become, end=False)
-            yield from self._lines(session, lines, become, deadline)
-        if lines.groupless:
-            self._leads = False
-            yield from self.stream(script, become=become, deadline=deadline)
+        return self._streamed(_Lines, script, become, deadline)
+
+    def pipe(self, script: str, *, become: bool = True, deadline: float | None = None) -> Iterator[bytes]:
+        """See ``Transport.pipe``. Raises ``CommandFailed`` at the end where the script failed."""
+        return self._streamed(_Raw, script, become, deadline)
 
     def put(self, path: str, content: bytes, *, mode: int, become: bool = True) -> None:
         """See ``Transport.put``. Raises ``CommandFailed`` with the node's words, e.g. where the disk is full."""
@@ -304,7 +301,17 @@ class RemoteTransport(ABC):
 
     # ---- streams
 
-    def _lines(self, session: Session, lines: _Lines, become: bool, deadline: float | None) -> Iterator[bytes]:
+    def _streamed(self, cut: type[_Cut], script: str, become: bool, deadline: float | None) -> Iterator[bytes]:
+        answer = cut(new_mark())
+        whole = worded(self._prologue, script)
+        with self._session(become) as session:
+            self._enter(session, stream_frame(whole, answer.mark, group=self._group(become)), become, end=False)
+            yield from self._heard(session, answer, become, deadline)
+        if answer.groupless:
+            self._leads = False
+            yield from self._streamed(cut, script, become, deadline)
+
+    def _heard(self, session: Session, lines: _Cut, become: bool, deadline: float | None) -> Iterator[bytes]:
         errors, ended, started = b"", False, monotonic()
         until = math.inf if deadline is None else started + deadline
         while not lines.done:
@@ -391,8 +398,8 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-class _Lines:
-    """Cuts a stream's stdout into lines, between the two marks."""
+class _Cut:
+    """What lies between the two marks of a stream's stdout, in the pieces that ``feed`` of a subclass cuts."""
 
     __slots__ = ("_begun", "_rest", "done", "groupless", "mark", "status")
 
@@ -405,20 +412,13 @@ class _Lines:
         self.status = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            before, mark, after = line.partition(self.mark.encode())
-            if not mark and self._begun:
-                yield line
-            elif mark and not self._begun:
-                self._begun = True
-            elif mark:
-                word, *status = after.split()
-                self.done, self.groupless = True, word == b"nogroup"
-                self.status = int(status[0]) if status else 0
-                if before:
-                    yield before
-                return
+        raise NotImplementedError
+
+    def _ended(self, words: bytes) -> None:
+        """Read what stands behind the second mark."""
+        word, *status = words.split()
+        self.done, self.groupless = True, word == b"nogroup"
+        self.status = int(status[0]) if status else 0
 
     def broken_off(self, errors: bytes) -> Answer:
         """The answer so far, for who explains why there is no more."""
@@ -431,3 +431,56 @@ class _Lines:
         """stderr without the marks."""
         lines = _text(errors).splitlines()
         return "\n".join(line.partition(self.mark)[0] for line in lines if not line.startswith(self.mark))
+
+
+class _Lines(_Cut):
+    """Whole lines, without their ends."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            before, mark, after = line.partition(self.mark.encode())
+            if not mark and self._begun:
+                yield line
+            elif mark and not self._begun:
+                self._begun = True
+            elif mark:
+                self._ended(after)
+                if before:
+                    yield before
+                return
+
+
+class _Raw(_Cut):
+    """Bytes as they are; the end of what has come is held back for as long as it may be a part of the mark."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._rest += data
+        mark = self.mark.encode()
+        if not self._begun:
+            self._begin(mark)
+        if self._begun and not self.done:
+            yield from self._next(mark)
+
+    def _begin(self, mark: bytes) -> None:
+        line = next((line for line in self._rest.split(b"\n")[:-1] if mark in line), None)
+        if line is not None:
+            self._begun = True
+            self._rest = self._rest.partition(line + b"\n")[2]
+
+    def _next(self, mark: bytes) -> Iterator[bytes]:
+        data, found, words = self._rest.partition(mark)
+        if not found:
+            held = len(mark) - 1
+            data, self._rest = self._rest[:-held], self._rest[-held:]
+        elif b"\n" in words:
+            self._rest = b""
+            self._ended(words)
+        else:
+            self._rest = mark + words
+        if data:
+            yield data

@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.diagnose.first_cause import ProcessLog, first_cause
+from provision.diagnose.diagnosis import ProcessLog
+from provision.diagnose.first_cause import first_cause
 
 SCENARIOS = yaml.safe_load((Path(__file__).parent / "scenarios.yaml").read_text(encoding="utf-8"))
 SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "samples" / "npu"

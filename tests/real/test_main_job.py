@@ -149,9 +149,7 @@ def test_the_controller_dies_while_the_model_loads(cluster: Cluster, program: Pr
     """Scenario d, second half: the servers go on loading; the next run waits for those, and starts no others."""
     cluster.pull(IMAGE)
     inventory = cluster.write_inventory(tmp_path, **TWO_NODES)
-    program.killed_when(
-        lambda: all(serving(node) for node in cluster.nodes), "both servers run", "up", "-i", inventory
-    )
+    program.killed_when(lambda: all(serving(node) for node in cluster.nodes), "both servers run", "up", "-i", inventory)
     ids = [serving(node) for node in cluster.nodes]
     assert all(ids), "the servers went with the controller"
     up = program("up", "-i", inventory)
