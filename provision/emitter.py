@@ -6,14 +6,14 @@ on the nodes matters more than the account of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from threading import RLock
 from typing import Any, Self
 
 from provision import clock
 from provision.events import Event, Note, Sink
-from provision.secrets import redact
+from provision.secrets import redact_data
 
 
 class Emitter:
@@ -60,18 +60,6 @@ class Emitter:
 
 def _prepared(event: Event) -> Event:
     changes: dict[str, Any] = {
-        item.name: _redacted(getattr(event, item.name)) for item in fields(event) if item.name != "at"
+        item.name: redact_data(getattr(event, item.name)) for item in fields(event) if item.name != "at"
     }
     return replace(event, at=event.at or clock.now(), **changes)
-
-
-def _redacted(value: object) -> object:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, tuple):
-        return tuple(_redacted(item) for item in value)
-    if isinstance(value, Mapping):
-        return {key: _redacted(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{item.name: _redacted(getattr(value, item.name)) for item in fields(value)})
-    return value

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from provision.diagnose.diagnosis import Diagnosis
     from provision.results import Result
 
 
@@ -52,7 +53,7 @@ class Position:
 
 class ProvisionError(Exception):
     """Base of the tree. ``hint`` is the remedy, in words that an operator can act on. ``also``: how the same went wrong
-    on other nodes at the same time."""
+    on other nodes at the same time. ``diagnosis``: what the logs of all ranks say, where they were read."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
@@ -67,6 +68,7 @@ class ProvisionError(Exception):
         self.where = where
         self.evidence = evidence
         self.also: tuple[ProvisionError, ...] = ()
+        self.diagnosis: Diagnosis | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message

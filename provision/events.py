@@ -5,6 +5,7 @@ Times are seconds since the epoch (``at``) or durations in seconds. All texts ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -171,6 +172,7 @@ class TaskEnded(Event):
     evidence: str = ""
     seconds: float = 0.0
     changed: int = 0
+    diagnosis: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ FLOORS = (
         "results",
         "findings",
         "events",
+        "redacted_yaml",
+        "redaction",
         "secrets",
         "clock",
         "shell",

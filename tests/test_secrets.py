@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import re
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from provision import secrets, shell
 from provision.errors import UsageError
 from provision.inventory.model import Connection
-from provision.secrets import MASK, Secret, redact
+from provision.secrets import MASK, Secret, know, redact, redact_bytes, redact_data, redacted_inventory
 
 CANARY = "c4nary-'\"-ünseen"
 
@@ -138,3 +145,81 @@ def test_equal_references_are_equal_and_copies_work() -> None:
 def test_short_secrets_leave_texts_readable() -> None:
     Secret.of("abc")
     assert redact("abc") == "abc"
+
+
+def _in_base64(before: str) -> Callable[[str], str]:
+    return lambda text: base64.b64encode(f"{before}{text} and more".encode()).decode()
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "user:"])
+def test_base64_holds_it_nowhere(before: str) -> None:
+    Secret.of("hunter2!hunter2")
+    text = _in_base64(before)("hunter2!hunter2")
+    clean = redact(f"x {text} y")
+    assert MASK in clean
+    assert b"hunter2!hun" not in base64.b64decode(clean[2:-2].replace(MASK, "AAAA") + "===")
+
+
+@pytest.mark.parametrize("write", [quote_plus, quote, lambda text: quote(text, safe="").lower()])
+def test_a_url_holds_it_nowhere(write: Callable[[str], str]) -> None:
+    Secret.of("s l/a+sh=x")
+    assert redact(f"GET /x?q={write('s l/a+sh=x')} HTTP/1.1") == f"GET /x?q={MASK} HTTP/1.1"
+
+
+def test_bytes_and_texts_are_masked_alike() -> None:
+    Secret.of(CANARY)
+    text = f"export HF_TOKEN=abc {CANARY} é\n"
+    assert redact_bytes(text.encode()).decode() == redact(text) == f"export HF_TOKEN={MASK} {MASK} é\n"
+    assert redact_bytes(b"\xff PASSWORD=abc \xfe\n") == b"\xff PASSWORD=" + MASK.encode() + b" \xfe\n"
+    assert redact("\ud800 PASSWORD=abc") == f"\ud800 PASSWORD={MASK}"
+
+
+def test_what_holds_no_secret_is_the_same_object() -> None:
+    data, text = b"INFO 8192 tokens/s\n", "INFO 8192 tokens/s\n"
+    assert redact_bytes(data) is data
+    assert redact(text) is text
+
+
+def test_data_is_masked_by_keys_and_by_options_before_values() -> None:
+    data = {"env": {"HF_TOKEN": 'a"b', "A": "1"}, "argv": ("--api-key", "abc", "--port", "8000"), "n": 1, "x": None}
+    assert redact_data(data) == {
+        "env": {"HF_TOKEN": MASK, "A": "1"},
+        "argv": ("--api-key", MASK, "--port", "8000"),
+        "n": 1,
+        "x": None,
+    }
+
+
+def test_an_inventory_keeps_its_structure_and_comments() -> None:
+    cases = yaml.safe_load((Path(__file__).parent / "redacted_inventory.yaml").read_text(encoding="utf-8"))
+    clean = redacted_inventory(cases["inventory"])
+    assert clean == cases["redacted"]
+    assert "c4nary" not in clean
+    assert yaml.safe_load(clean)["all"]["vars"]["qnext"]["deploy"] == {"private_key": MASK, "port": 8000}
+
+
+def test_an_inventory_that_is_no_yaml_is_masked_all_the_same() -> None:
+    assert redacted_inventory("a: [\nansible_password: c4nary\n") == f"a: [\nansible_password: {MASK}\n"
+
+
+@given(st.text(alphabet="ab:'\"{}[]#-|>&*!% \n\\", max_size=60))
+def test_any_text_may_be_an_inventory(text: str) -> None:
+    redacted_inventory(f"all:\n  api_key: {text}\n")
+
+
+def test_what_an_environment_says_openly_is_known_by_its_name() -> None:
+    know({"HF_TOKEN": "c4nary-open", "VLLM_USE_V1": "12345", "API_KEY": "$OTHER"})
+    assert redact("loading with c4nary-open 12345 $OTHER") == f"loading with {MASK} 12345 $OTHER"
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
+def test_files_that_travel_in_base64_keep_none(encode: Callable[[bytes], bytes]) -> None:
+    Secret.of("known-to-us")
+    script = b"#!/bin/sh\n" + b"# a long script\n" * 20 + b"export HF_TOKEN=c4nary\necho known-to-us\n"
+    text = f"@@ file\n{encode(script).decode()}\n@@ end\n"
+    clean = str(redact_data(text))
+    assert base64.b64decode(clean.split("\n", 1)[1].rpartition("@@")[0]) == re.sub(
+        b"c4nary|known-to-us", MASK.encode(), script
+    )
+    innocent = f"@@ file\n{encode(b'# a long script, and no secret' * 9).decode()}\n@@ end\n"
+    assert redact_data(innocent) == innocent

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from provision.serve.profiles import Profile
 
 KINDS = ("module", "check", "playbook", "profile")
+FURTHER = ("failure", "code")
+"""Kinds of which there are hundreds: listed only where they are asked for."""
 
 _LAYOUT = "layout"
 _CITED = re.compile(r"\[([^\[\]]+)\]")
@@ -71,11 +73,18 @@ class Explained:
     file: str
 
 
-@click.command("explain", short_help="Explain a code, check, module, playbook or model profile from its source.")
+@click.command(
+    "explain",
+    short_help="Explain a check, module, playbook, profile, failure or code.",
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("words", nargs=-1, metavar="[KIND] [NAME]")
 @json_option
 def command(words: tuple[str, ...], as_json: bool) -> None:
-    """Explain one thing, all of a KIND (module, check, playbook, profile), or list everything.
+    """Explain one thing, all of a KIND (module, check, playbook, profile, failure, code), or list the first four.
+
+    A failure is an entry of the failure catalogue; a code is what HCCL, CANN, the driver, torch_npu or npu-smi print
+    (EI0006, 507899, ERR02200, -8005, hccl 9, drv 87, 0x80E01801).
 
     A check is named by its code or its name; a code of the layout's rules (S01 to S20, T4 to T7) has its own page. A
     model is named by the path of its config.json or its folder on this machine.
@@ -87,6 +96,9 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
       qnext-provision explain check npu-free --json
       qnext-provision explain module image
       qnext-provision explain profile
+      qnext-provision explain EI0006
+      qnext-provision explain hccl-link-timeout
+      qnext-provision explain failure
       qnext-provision explain model /data/weights/Qwen3-8B/config.json
     """
     if words[:1] in (("model",), ("models",)):
@@ -97,7 +109,9 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
         _list([kind] if kind else list(KINDS), as_json=as_json)
         return
     kind, name = _found(kind, name)
-    if not as_json:
+    if as_json and kind in FURTHER:
+        print_json(_further(kind, name))
+    elif not as_json:
         click.echo(_text(kind, name))
     elif kind == "check":
         from provision.facts.kinds import as_data
@@ -120,13 +134,18 @@ def _model(words: Sequence[str], *, as_json: bool) -> None:
 
 def _asked(words: Sequence[str]) -> tuple[str | None, str | None]:
     """Kind and name, where they were given. Raises ``UsageError`` for other words."""
+    bad = next((word for word in words if re.match(r"-\D", word)), None)
+    if bad:
+        raise click.NoSuchOption(bad)
+    if len(words) == 2 and words[0].lower() in ("hccl", "drv") and words[1].isdigit():
+        return "code", " ".join(words)
     if len(words) > 2:
         raise UsageError(f"explain takes a kind and a name, not {len(words)} words", hint="quote a name with blanks")
-    kind = next((known for known in KINDS if words and words[0] in (known, known + "s")), None)
+    kind = next((known for known in (*KINDS, *FURTHER) if words and words[0] in (known, known + "s")), None)
     if kind:
         return kind, words[1] if len(words) == 2 else None
     if len(words) == 2:
-        near = difflib.get_close_matches(words[0], KINDS, n=1)
+        near = difflib.get_close_matches(words[0], (*KINDS, *FURTHER), n=1)
         raise UsageError(
             f"'{words[0]}' is no kind of thing", hint=f"did you mean '{near[0]}'?" if near else f"one of {_or(KINDS)}"
         )
@@ -135,21 +154,26 @@ def _asked(words: Sequence[str]) -> tuple[str | None, str | None]:
 
 def _found(kind: str | None, name: str) -> tuple[str, str]:
     """Kind and right name of what a word names. Raises ``UsageError`` with a did-you-mean where that is nothing."""
+    from provision.cli import explain_failure
     from provision.registry import near_names, or_list
 
-    known = {each: _names(each) for each in ([kind] if kind else ("check", "module", "playbook", "profile"))}
+    known = {each: _names(each) for each in ([kind] if kind else ("check", "module", "playbook", "profile", "failure"))}
     for each, names in known.items():
         right = {_word(n): n for n in names}.get(_word(name))
         if each == "check":
             right = _checks_by_word().get(_word(name), right)
         if right:
             return each, right
-    words = {_word(n): n for names in known.values() for n in names}
+    if kind in (None, "code") and (code := explain_failure.code_named(name)):
+        return "code", code.code
+    names = [name for each in (known if kind else {**known, "code": _names("code")}).values() for name in each]
+    words = {_word(n): n for n in names}
     if "check" in known:
         words |= {word: word.upper() for word in _checks_by_word() if word not in words}
     near = [words[word] for word in near_names(_word(name), words)]
     hint = f"did you mean {or_list(near)}?" if near else "`qnext-provision explain` lists all"
-    raise UsageError(f"no {kind or 'check, module, playbook or profile'} '{name}'", hint=hint)
+    what = kind or "check, module, playbook, profile, failure or code"
+    raise UsageError(f"no {what} '{name}'", hint=hint)
 
 
 def _word(name: str) -> str:
@@ -187,10 +211,17 @@ def _list(kinds: Sequence[str], *, as_json: bool) -> None:
             click.echo(f"  {code:4}{name:{width}}  {rule}" if code else f"  {name:{max(width, 26)}}  {rule}")
     if len(kinds) > 1:
         click.echo("\nMore of one: qnext-provision explain NAME, or a check's code: qnext-provision explain N09")
+        click.echo("Failures and codes that are known: qnext-provision explain failure, qnext-provision explain code")
 
 
 def _rows(kind: str) -> Iterator[tuple[str, str, str]]:
     """Code (of checks), name and rule of all of a kind."""
+    if kind in FURTHER:
+        from provision.cli import explain_failure
+
+        told = explain_failure.rows() if kind == "failure" else explain_failure.code_rows()
+        yield from (("", name, text) for name, text in told)
+        return
     if kind != "check":
         yield from (("", name, _text(kind, name).splitlines()[0]) for name in _names(kind))
         return
@@ -219,6 +250,10 @@ def _names(kind: str) -> list[str]:
         from provision.serve.profiles import profile_names
 
         return list(profile_names())
+    if kind in FURTHER:
+        from provision.cli import explain_failure
+
+        return explain_failure.names() if kind == "failure" else [code for code, _ in explain_failure.code_rows()]
     return list(registry.names(kind + "s"))
 
 
@@ -355,8 +390,24 @@ def _waived_until() -> str:
 def _text(kind: str, name: str) -> str:
     if kind == "check":
         return "\n".join(_page(explained(name)))
+    if kind in FURTHER:
+        return _further_text(kind, name)
     texts = {"module": _module, "playbook": _playbook, "profile": _profile}
     return texts[kind](name)
+
+
+def _further_text(kind: str, name: str) -> str:
+    from provision.cli import explain_failure
+
+    code = explain_failure.code_named(name) if kind == "code" else None
+    return explain_failure.code_page(code) if code else explain_failure.page(name)
+
+
+def _further(kind: str, name: str) -> dict[str, object]:
+    from provision.cli import explain_failure
+
+    code = explain_failure.code_named(name) if kind == "code" else None
+    return explain_failure.code_data(code) if code else explain_failure.data(name)
 
 
 def _module(name: str) -> str:

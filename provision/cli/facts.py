@@ -46,5 +46,7 @@ def command(inventory_path: Path, limit: str | None, forks: int, verbose: int, o
         else:
             import yaml
 
-            click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+            from provision.secrets import redact_data
+
+            click.echo(yaml.safe_dump(redact_data(data), sort_keys=False, allow_unicode=True), nl=False)
         return look.exit_code

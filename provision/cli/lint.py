@@ -66,11 +66,13 @@ def _plain(findings: Iterable[Finding]) -> list[dict[str, object]]:
 
 def _show(path: Path, hosts: int, findings: Sequence[Finding], warnings: Sequence[str]) -> None:
     """Wrapped for a terminal; a line a sentence elsewhere, for those who search it."""
+    from provision.secrets import redact
+
     width = min(_WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _ENDLESS
     for finding in sorted(findings, key=lambda f: (list(_COLOURS).index(f.level), f.code)):
-        click.echo("\n".join(_lines(finding, width)) + "\n")
+        click.echo(redact("\n".join(_lines(finding, width))) + "\n")
     for warning in warnings:
-        click.echo(f"{_level('warn')}  {warning}\n")
+        click.echo(f"{_level('warn')}  {redact(warning)}\n")
     click.echo(_summary(path, hosts, findings, warnings))
 
 

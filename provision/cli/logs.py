@@ -2,126 +2,270 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Callable, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli.nodes import looking
+from provision import clock
+from provision.cli.moments import EXAMPLES, moment
+from provision.cli.nodes import Look, looking
 from provision.cli.options import node_options
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
-    from provision.diagnose.logs import Source
+    from provision.diagnose.logs import Part, Source
+    from provision.diagnose.merge import LogLine
     from provision.facts.docker import Container
 
-COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
+LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_TIME = re.compile(
-    r"(\d+(\.\d+)?(h|m|s|ms))+|\d{10}(\.\d+)?|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?"
-)
 _COUNT = re.compile(r"all|\d+")
 
 
-def _like(form: re.Pattern[str], example: str) -> Callable[[click.Context, click.Parameter, str], str]:
-    """Refuse what docker would not understand, before any connection."""
-
-    def check(context: click.Context, option: click.Parameter, value: str) -> str:
-        if value and not form.fullmatch(value):
-            raise click.BadParameter(f"'{value}' is not like {example}", context, option)
-        return value
-
-    return check
+def _tail(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not _COUNT.fullmatch(value):
+        raise click.BadParameter(f"'{value}' is not like 50 or all", context, option)
+    return value
 
 
-@click.command("logs", short_help="Print or follow the logs of all processes, merged, each line with its process.")
+def _time(context: click.Context, option: click.Parameter, value: str) -> float | None:
+    try:
+        return moment(value, clock.now()) if value else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+def _pattern(context: click.Context, option: click.Parameter, value: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if value is None else re.compile(value)
+    except re.error as error:
+        raise click.BadParameter(f"'{value}' is no regular expression: {error}", context, option) from None
+
+
+class Logs(click.Group):
+    """``logs``, and ``logs collect``, which is read only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["collect"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "collect":
+            return None
+        from provision.cli.collect import command as collect
+
+        return collect
+
+
+def _not_required(command: click.Group) -> click.Group:
+    """``-i`` may stand behind the subcommand instead."""
+    for parameter in command.params:
+        if parameter.name == "inventory_path":
+            parameter.required = False
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which processes: names or patterns (``worker*``), and groups."""
+
+    processes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def holds(self, container: Container) -> bool:
+        if not self.processes and not self.groups:
+            return True
+        named = any(fnmatchcase(container.process, pattern) for pattern in self.processes)
+        return named or (bool(container.group) and any(fnmatchcase(container.group, p) for p in self.groups))
+
+    def require_known(self, every: Sequence[Source]) -> None:
+        """Raise ``UsageError`` for what none of the containers here has."""
+        there = {"process": [s.container.process for s in every], "group": [s.container.group for s in every]}
+        for what, wanted in (("process", self.processes), ("group", self.groups)):
+            known = list(dict.fromkeys(name for name in there[what] if name))
+            for pattern in wanted:
+                if not any(fnmatchcase(name, pattern) for name in known):
+                    hint = f"there are: {', '.join(known) or 'none'}"
+                    raise UsageError(f"no {what} '{pattern}' has a log here", hint=hint)
+
+
+@_not_required
+@click.group(
+    "logs",
+    cls=Logs,
+    invoke_without_command=True,
+    short_help="Print or follow the logs of all processes, merged, each line with its process.",
+)
 @node_options
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until every process has ended.")
+@click.option("--since", default="", metavar="TIME", callback=_time, help=f"Only lines since then: {EXAMPLES}.")
+@click.option("--until", default="", metavar="TIME", callback=_time, help="Only lines until then; following ends then.")
+@click.option("--tail", default="all", metavar="N", callback=_tail, help="Only the last N lines of each process.")
+@click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only lines of this level and above.")
 @click.option(
-    "--since",
-    default="",
-    metavar="TIME",
-    callback=_like(_TIME, "10m, 1h30m or 2026-01-31T08:00:00Z"),
-    help="Only lines since then: 10m, 2h, or 2026-01-31T08:00:00Z.",
+    "--grep", metavar="REGEX", callback=_pattern, help="Only lines in which this regular expression is found."
 )
-@click.option(
-    "--tail",
-    default="all",
-    metavar="N",
-    callback=_like(_COUNT, "50 or all"),
-    help="Only the last N lines of each process.",
-)
+@click.option("--invert-match", "invert", is_flag=True, help="With --grep: only lines in which it is not found.")
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
-@click.option("--process", "processes", multiple=True, help="Only this process (head, worker1, …); may be repeated.")
+@click.option(
+    "--process", "processes", multiple=True, help="Only this process (head, worker1, 'worker*'); may be repeated."
+)
 @click.option("--group", "groups", multiple=True, help="Only processes of this group (replica0, …); may be repeated.")
-@click.option("--timestamps", is_flag=True, help="Show docker's time of each line.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: time, node, process, text, note.")
+@click.option("--timestamps", is_flag=True, help="Show each line's time: UTC, by this machine's clock.")
+@click.option(
+    "--fold/--no-fold", "fold", default=None, help="Fold what repeats into one line; on a terminal that is done."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line: time, stamp, node, process, level, text, note."
+)
+@click.pass_context
 def command(
-    inventory_path: Path,
+    context: click.Context,
+    inventory_path: Path | None,
     limit: str | None,
     forks: int,
     verbose: int,
     follow: bool,
-    since: str,
+    since: float | None,
+    until: float | None,
     tail: str,
+    level: str | None,
+    grep: re.Pattern[str] | None,
+    invert: bool,
     nodes: tuple[str, ...],
     processes: tuple[str, ...],
     groups: tuple[str, ...],
     timestamps: bool,
+    fold: bool | None,
     as_json: bool,
-) -> int:
+) -> int | None:
     """Print the logs of every process of the cluster, merged by time; or follow them.
+
+    Times are docker's, corrected by how far each node's clock is off. Following goes on when containers are started
+    again or replaced and when connections break: nothing is lost, nothing comes twice.
 
     \b
     Examples:
       qnext-provision logs -i cluster.yaml --tail 50
       qnext-provision logs -i cluster.yaml -f --since 5m
-      qnext-provision logs -i cluster.yaml --node atlas-2
+      qnext-provision logs -i cluster.yaml -f --level warning
+      qnext-provision logs -i cluster.yaml --grep 'HCCL|EI0006' --timestamps
+      qnext-provision logs -i cluster.yaml --since 08:00 --until 08:15
+      qnext-provision logs -i cluster.yaml --node atlas-2 --process 'worker*'
       qnext-provision logs -i cluster.yaml --group replica1 --process router
+      qnext-provision logs collect -i cluster.yaml
     """
-    from provision.diagnose import logs
-    from provision.facts.docker import Containers
-    from provision.secrets import redact
+    if context.invoked_subcommand is not None:
+        return None
+    if inventory_path is None:
+        raise click.MissingParameter(
+            ctx=context, param=next(p for p in context.command.params if p.name == "inventory_path")
+        )
+    if since is not None and until is not None and until <= since:
+        raise UsageError("--until is not after --since", hint="10m means ten minutes ago, for both")
+    if invert and grep is None:
+        raise UsageError("--invert-match is for --grep", hint="give the expression with --grep")
+    from provision.diagnose.filtering import sieve
+    from provision.diagnose.logs import Part
 
+    part = Part(since, until, tail)
+    choice = Choice(processes, groups)
+    kept = sieve(level=(level or "").upper(), grep=grep, invert=invert)
     with looking(inventory_path, ",".join(nodes) or limit, forks, verbose) as look:
         look.tell_unreachable()
-        look.session.observe(lambda node: [Containers(node.settings.cluster)])
-        every = logs.sources(look.session)
-        if every and not look.session.unreachable:
-            _require_known(every, processes, groups)
-        found = [s for s in every if _wanted(s.container, processes, groups)]
-        if not found:
-            click.echo(f"no process of cluster {look.inventory.settings.cluster} has a log here", err=True)
-            return look.exit_code
-        prefix = logs.prefixes(found)
-        colour = {key: COLOURS[i % len(COLOURS)] for i, key in enumerate(prefix)}
-        stream = logs.followed if follow else logs.printed
+        found = _found(look, choice)
+        if not found and not follow:
+            return _nothing(look)
+        batches = _followed(look, choice, part) if follow else _printed(found, part)
+        write = _writer(found, as_json=as_json, fold=fold, stamps=timestamps)
         with suppress(KeyboardInterrupt):  # Ctrl-C is how following ends
-            for line in stream(found, since=since, tail=tail):
-                if as_json:
-                    click.echo(redact(json.dumps(asdict(line), ensure_ascii=False)))
-                    continue
-                key = (line.node, line.process)
-                text = f"[{line.text}]" if line.note else f"{line.time} {line.text}" if timestamps else line.text
-                click.echo(click.style(prefix[key], fg=colour[key]) + " | " + redact(text))
+            any_line = _write_all(batches, kept, write)
+            if follow and not found and not any_line:
+                return _nothing(look)
         return look.exit_code
 
 
-def _wanted(container: Container, processes: Sequence[str], groups: Sequence[str]) -> bool:
-    everything = not processes and not groups
-    return everything or container.process in processes or (bool(container.group) and container.group in groups)
+def _nothing(look: Look) -> int:
+    click.echo(f"no process of cluster {look.inventory.settings.cluster} has a log here", err=True)
+    return look.exit_code
 
 
-def _require_known(every: Sequence[Source], processes: Sequence[str], groups: Sequence[str]) -> None:
-    """Raise ``UsageError`` for a name that none of the containers here has."""
-    there = {"process": [s.container.process for s in every], "group": [s.container.group for s in every]}
-    for what, wanted in (("process", processes), ("group", groups)):
-        known = list(dict.fromkeys(name for name in there[what] if name))
-        for name in wanted:
-            if name not in known:
-                raise UsageError(f"no {what} '{name}' has a log here", hint=f"there are: {', '.join(known) or 'none'}")
+def _found(look: Look, choice: Choice) -> list[Source]:
+    """The containers there are now, of those chosen; with them each node's clock, in a look of its own as it must be
+    a short one."""
+    from provision.diagnose import logs
+    from provision.facts.docker import Containers
+    from provision.facts.system import Clock
+
+    look.session.observe(lambda node: [Containers(node.settings.cluster)])
+    look.session.observe([Clock()])
+    every = logs.sources(look.session)
+    if every and not look.session.unreachable:
+        choice.require_known(every)
+    return [source for source in every if choice.holds(source.container)]
+
+
+def _printed(found: Sequence[Source], part: Part) -> Iterator[list[LogLine]]:
+    from provision.diagnose.logs import printed
+
+    return printed(found, part)
+
+
+def _followed(look: Look, choice: Choice, part: Part) -> Iterator[list[LogLine]]:
+    from provision.diagnose.following import Watched, followed
+
+    joins = {view.name: view for view in look.session.nodes}
+    there = [Watched(name, lambda view=view: view) for name, view in joins.items()]  # type: ignore[misc]
+    lost = [Watched(name, lambda name=name: look.join(name)) for name in look.session.unreachable]  # type: ignore[misc]
+    return followed([*there, *lost], choice.holds, part)
+
+
+Write = Callable[[Sequence["LogLine"]], str]
+
+
+def _writer(
+    found: Sequence[Source], *, as_json: bool, fold: bool | None, stamps: bool
+) -> tuple[Write, Callable[[], str]]:
+    """What makes text of a batch, and of what is left at the end."""
+    from provision.render import log_lines
+
+    if as_json:
+        return log_lines.json_lines(), str
+    terminal = sys.stdout.isatty()
+    plain = log_lines.Plain(
+        [(source.node.name, source.container.process) for source in found],
+        colour=terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
+        width=shutil.get_terminal_size().columns if terminal else 0,
+        stamps=stamps,
+        folding=log_lines.Folding() if (terminal if fold is None else fold) else None,
+    )
+    return (lambda lines: plain.text(lines, clock.monotonic())), plain.rest
+
+
+def _write_all(
+    batches: Iterator[list[LogLine]],
+    kept: Callable[[Sequence[LogLine]], list[LogLine]],
+    write: tuple[Write, Callable[[], str]],
+) -> bool:
+    """Whether there was any line."""
+    text, rest = write
+    any_line = False
+    for batch in batches:
+        any_line = any_line or bool(batch)
+        _out(text(kept(batch)))
+    _out(rest())
+    return any_line
+
+
+def _out(text: str) -> None:
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()

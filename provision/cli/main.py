@@ -23,6 +23,11 @@ from provision.resources import shipped
 BUILT_IN = {
     "status": ("provision.cli.status", "Show every process of the cluster as it is: state, age, health, image, drift."),
     "logs": ("provision.cli.logs", "Print or follow the logs of all processes, merged, each line with its process."),
+    "diagnose": (
+        "provision.cli.diagnose",
+        "Say what failed first and what to do: of a cluster, an archive, a run, or log files.",
+    ),
+    "report": ("provision.cli.issue", "Write a failure as an issue for GitHub: versions, layout, commands, logs."),
     "verify": (
         "provision.cli.verify",
         "Ask the running cluster a set of questions and report which it answers rightly.",
@@ -141,9 +146,15 @@ def main() -> None:
     except ProvisionError as error:
         exit_with(error)
     except Exception:
-        traceback.print_exc()
+        click.echo(_redacted(traceback.format_exc()), err=True, nl=False)
         click.echo("error: this is a defect of qnext-provision; please report it with the lines above", err=True)
         sys.exit(1)
+
+
+def _redacted(text: str) -> str:
+    from provision.secrets import redact
+
+    return redact(text)
 
 
 def _replace_closed_streams() -> None:

@@ -18,6 +18,7 @@ from provision.cli.options import load_hosts
 if TYPE_CHECKING:
     from provision.engine.run import Session
     from provision.inventory.model import Inventory
+    from provision.node import Node
     from provision.transport.pool import Pool
 
 
@@ -29,6 +30,18 @@ class Look:
     session: Session
     pool: Pool
 
+    def join(self, name: str) -> Node:
+        """A node that could not be reached, now that it can. Raises an ``Unreachable`` where it still can't."""
+        from provision.emitter import Emitter
+        from provision.engine.run import session
+
+        host = next(host for host in self.inventory.hosts if host.name == name)
+        with Emitter([]) as emitter:
+            late = session(self.inventory, [host], self.pool, emitter, forks=1)
+        for error in late.unreachable.values():
+            raise error
+        return late.nodes[0]
+
     @property
     def exit_code(self) -> int:
         """0, or 4 where a node could not be reached."""
@@ -36,9 +49,11 @@ class Look:
 
     def tell_unreachable(self) -> None:
         """Name the nodes that could not be reached, with reason and remedy, on stderr."""
+        from provision.secrets import redact
+
         for error in self.session.unreachable.values():
             for line in lines(error):
-                click.echo(line, err=True)
+                click.echo(redact(line), err=True)
 
 
 @contextmanager

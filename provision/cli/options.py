@@ -61,6 +61,6 @@ def reveal_secrets(inventory: Inventory) -> None:
 
 def print_json(data: object) -> None:
     """A JSON document on stdout, secrets masked."""
-    from provision.secrets import redact
+    from provision.secrets import redact_data
 
-    click.echo(redact(json.dumps(data, indent=2, ensure_ascii=False)))
+    click.echo(json.dumps(redact_data(data), indent=2, ensure_ascii=False))

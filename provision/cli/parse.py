@@ -49,7 +49,9 @@ def _show(value: object, as_json: bool) -> None:
         return
     import yaml
 
-    click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+    from provision.secrets import redact_data
+
+    click.echo(yaml.safe_dump(redact_data(value), sort_keys=False, allow_unicode=True), nl=False)
 
 
 def _which(kind: str, kinds: list[str]) -> str:

@@ -27,8 +27,10 @@ from provision.engine.header import read_header
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
+    from provision.errors import ProvisionError
     from provision.events import Sink
     from provision.inventory.model import Host, Inventory
+    from provision.node import Cluster
 
 OUTPUTS = ("auto", "live", "plain", "jsonl")
 
@@ -155,6 +157,7 @@ def _run(
         run=directory.run,
         directory=str(directory.path),
         usual=partial(usual, directory.path.parent),
+        on_failure=partial(_evidence, inventory, directory.path) if header.evidence else None,
     )
     preview = replace(options, mode="plan", tags=(header.preview,), skip_tags=())
 
@@ -177,6 +180,40 @@ def _run(
     if as_json:
         print_json(as_data(report, header.name, options.mode, str(directory.path), counters))
     return report.exit_code
+
+
+EVIDENCE_TIMEOUT = 120.0
+"""Seconds that a node may take to tell why a run failed."""
+
+
+def _evidence(
+    inventory: Inventory, folder: Path, cluster: Cluster, errors: Sequence[ProvisionError]
+) -> Mapping[str, str]:
+    """Collect into the run directory what the nodes tell. Whatever goes wrong here, the failure itself is told."""
+    from provision.amounts import size_text
+    from provision.cli.collect import summaries, texts_of
+    from provision.diagnose.collecting import Options, kept
+    from provision.errors import Interrupted, Unreachable
+    from provision.events import Note
+    from provision.shell import quote
+
+    lost = {error.node: error.message for error in errors if isinstance(error, Unreachable) and error.node}
+    text = f"collecting what the nodes tell of it, for {EVIDENCE_TIMEOUT:.0f} s at most"
+    cluster.tell(Note(text=text))
+    try:
+        limits = Options(max_file=16_000_000, max_node=64_000_000, timeout=EVIDENCE_TIMEOUT, texts=texts_of(inventory))
+        told = next((str(error) for error in errors), "")
+        got = kept(cluster, folder, limits, error=told, unreachable=lost, finish=summaries)
+    except Interrupted:
+        raise
+    except Exception as error:  # a defect here must not hide why the run failed
+        cluster.tell(Note(text=f"it could not be collected: {type(error).__name__}: {error}", level="warn"))
+        return {}
+    without = f", without {', '.join(got.missing)}" if got.missing else ""
+    return {
+        "evidence": f"{got.path} ({size_text(got.size)}){without}",
+        "diagnose": f"qnext-provision diagnose {quote(got.path)}",
+    }
 
 
 def _listed(values: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING
 
 from provision.render.account import findings, mendable, tally, verdicts, worst
@@ -86,4 +86,5 @@ def _error(error: ProvisionError) -> dict[str, object]:
         "node": error.node,
         "hint": error.hint,
         "evidence": error.evidence,
+        **({"diagnosis": asdict(error.diagnosis)} if error.diagnosis else {}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,12 @@ from provision.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from provision.diagnose.diagnosis import Diagnosis
     from provision.evaluate.status import ClusterStatus, ProcessStatus
 
 _WIDEST = 10_000
+_REASONS = 3
+"""Groups that have failed of which the reason is told."""
 _COLUMNS = ("rank", "api", "state", "age", "health", "devices", "image")
 
 
@@ -38,6 +42,8 @@ def command(
 ) -> int:
     """Show every declared process and every container of this cluster, as observed now.
 
+    Where something does not run, the logs of its group are read, and one line says why; `diagnose` proves it.
+
     Exit status 0 when the cluster is up as declared, or when nothing of it is there: it is down; 1 when something of it
     is there and it is not up as declared; 4 when a node could not be reached.
 
@@ -54,10 +60,11 @@ def command(
             _watch(look, watch)
             return look.exit_code
         found = _observe(look)
+        why = _why(look, found) if found else []
         if as_json:
-            print_json(_data(look, found))
+            print_json(_data(look, found, why))
         else:
-            _print(look, found)
+            _print(look, found, why)
         return look.exit_code or (exit_code(found) if found else 0)
 
 
@@ -76,8 +83,31 @@ def _observe(look: Look) -> ClusterStatus | None:
     return status.status(look.session, look.inventory, look.session.unreachable)
 
 
-def _data(look: Look, found: ClusterStatus | None) -> object:
+def _why(look: Look, found: ClusterStatus) -> list[Diagnosis]:
+    """What the logs say of the groups that have failed, each by itself, as far as they say anything. Nothing is asked
+    of the nodes where nothing of the cluster is there, or all that is there serves."""
+    if found.absent or not any(process.failed for process in found.processes):
+        return []
+    from provision.diagnose import autopsy, live
+    from provision.diagnose.examine import examine
+    from provision.serve import launch
+
+    lost = {name: error.message for name, error in look.session.unreachable.items()}
+    hosts = [host for host in look.inventory.hosts if host.name in {*lost, *(node.name for node in look.session.nodes)}]
+    evidence = live.observe(look.session, look.inventory, hosts=hosts, unreachable=lost)
+    if found.problem:
+        cases = [evidence]
+    else:
+        plan = launch.partly_observed(look.inventory, look.session).plan
+        failed = {process.process for process in found.processes if process.failed and process.kind}
+        units = [next(name for name in unit if name in failed) for unit in plan.units if failed & set(unit)]
+        cases = [autopsy.together(evidence, plan, plan.process(name)) for name in units]
+    return [told for told in map(examine, cases) if told.failed]
+
+
+def _data(look: Look, found: ClusterStatus | None, why: Sequence[Diagnosis] = ()) -> object:
     from provision.facts.kinds import as_data
+    from provision.render.diagnosis import as_data as as_diagnosis
 
     data = as_data(found) if found else {"cluster": look.inventory.settings.cluster, "processes": []}
     assert isinstance(data, dict)
@@ -88,14 +118,32 @@ def _data(look: Look, found: ClusterStatus | None) -> object:
         "degraded": degraded,
         "up": bool(found and found.up and not unreachable),
         "unreachable": unreachable,
+        "diagnosis": [as_diagnosis(told) for told in why],
     }
 
 
-def _print(look: Look, found: ClusterStatus | None) -> None:
+def _print(look: Look, found: ClusterStatus | None, why: Sequence[Diagnosis] = ()) -> None:
+    from provision.secrets import redact
+
     if found:
         show(_table(found))
         click.echo(_sentence(found))
+        for line in _reasons(why, look.inventory.path):
+            click.echo(redact(line))
     look.tell_unreachable()
+
+
+def _reasons(why: Sequence[Diagnosis], inventory: str) -> Iterator[str]:
+    """A line for each group that has failed, and where there is more."""
+    from provision.shell import quote
+
+    for told in why[:_REASONS]:
+        yield f"why: {told.sentence}"
+        if told.remedy:
+            yield f"  remedy: {told.remedy}"
+    if why:
+        more = f"; {len(why) - _REASONS} more groups have failed" if len(why) > _REASONS else ""
+        yield f"proof: qnext-provision diagnose -i {quote(inventory)}{more}"
 
 
 def show(table: Table) -> None:

@@ -110,8 +110,10 @@ def _data(
 
 
 def _print(process: Process, results: Sequence[CaseResult], *, named: bool) -> None:
+    from provision.secrets import redact
+
     if named:
         click.echo(f"{process.name} on {process.node}:")
     for result in results:
         mark = "ok" if result.ok else result.level
-        click.echo(f"{mark:5} {result.name:24} {result.seconds:6.1f} s  {result.detail}")
+        click.echo(redact(f"{mark:5} {result.name:24} {result.seconds:6.1f} s  {result.detail}"))

@@ -7,49 +7,73 @@ tell nothing of each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
+from provision.diagnose import live
 from provision.diagnose.catalogue import explain
-from provision.diagnose.diagnosis import ProcessLog
-from provision.diagnose.first_cause import Cause, first_cause
-from provision.errors import CommandFailed, LaunchFailed, ProofFailed, ProvisionError
-from provision.facts.docker import Container, Containers
-from provision.node import Cluster, Node
+from provision.diagnose.diagnosis import Diagnosis, Evidence, Odd, Proof, Step
+from provision.diagnose.examine import examine
+from provision.diagnose.live import log_name
+from provision.errors import CommandFailed, LaunchFailed, ProofFailed
+from provision.facts.docker import Container
+from provision.node import Cluster
 from provision.serve import launch
 from provision.serve.plan import LaunchPlan, Process
+
+__all__ = ["ended", "examined", "explained", "log_name", "not_generating", "not_ready", "shown", "together"]
 
 E = TypeVar("E", LaunchFailed, ProofFailed)
 
 SHOWN = 12
 """Lines of the first cause's log that an operator sees at once; the rest is in the run directory."""
 
+FOLLOWED = 6
+"""Others that failed, further proofs, silent ranks: so many of each are told at once."""
 
 _EVERYWHERE = "the logs of every process are in the run directory, under logs/"
 
 
 def ended(cluster: Cluster, process: Process, container: Container | None) -> LaunchFailed:
     """The error for a process that does not run."""
+    return examined(cluster, noticed_end(process, container))
+
+
+def not_ready(cluster: Cluster, process: Process, reason: str) -> LaunchFailed:
+    """The error for a process that runs and does not get ready."""
+    return examined(cluster, noticed_late(process, reason))
+
+
+def noticed_end(process: Process, container: Container | None) -> LaunchFailed:
+    """That a process does not run, as one node sees it, before any log was read."""
     if container is None:
         how = f"{process.name} has no container"
     else:
         oom = ", killed for lack of memory" if container.oom_killed else ""
         how = f"{process.name} {container.state} with exit status {container.exit_code}{oom}"
-    return _told(LaunchFailed, how, process, _logs(cluster, process))
+    return LaunchFailed(how, node=process.node, process=process.name)
 
 
-def not_ready(cluster: Cluster, process: Process, reason: str) -> LaunchFailed:
-    """The error for a process that runs and does not get ready."""
-    return _told(LaunchFailed, f"{process.name} is not ready: {reason}", process, _logs(cluster, process))
+def noticed_late(process: Process, reason: str) -> LaunchFailed:
+    """That a process does not get ready, before any log was read."""
+    return LaunchFailed(f"{process.name} is not ready: {reason}", node=process.node, process=process.name)
+
+
+def examined(cluster: Cluster, noticed: LaunchFailed) -> LaunchFailed:
+    """What was noticed of a process, with what the logs of all that work with it say."""
+    process = launch.observed(cluster).plan.process(noticed.process)
+    told = _told(LaunchFailed, noticed.message, process, observed(cluster, process))
+    told.also = noticed.also
+    return told
 
 
 def not_generating(cluster: Cluster, plan: LaunchPlan, error: ProofFailed) -> ProofFailed:
     """The error for a cluster that runs and does not generate."""
     asked = plan.process(error.process or plan.head)
     how = f"{asked.name} does not generate: {error.message}" if not error.process else error.message
-    logs = _logs(cluster, asked)
-    told = _told(ProofFailed, how, asked, logs)
-    if first_cause(logs) is None:
+    told = _told(ProofFailed, how, asked, observed(cluster, asked))
+    if not told.diagnosis or not told.diagnosis.title:
         told.hint, told.evidence = error.hint or told.hint, error.evidence or told.evidence
     return told
 
@@ -62,68 +86,112 @@ def explained(error: CommandFailed) -> CommandFailed:
     return error
 
 
-def gather(cluster: Cluster) -> list[ProcessLog]:
-    """The logs of all processes of all nodes, each also kept in the run directory."""
-    restarts = len(cluster.restarts)
-    return [log for logs in cluster.each(lambda node: _logs_of(node, restarts)).values() for log in logs]
+def observed(cluster: Cluster, process: Process) -> Evidence:
+    """What is known of a server's failure: all logs are read, and kept; those of its own unit count."""
+    evidence = live.observe(cluster, None, keep=True)
+    return together(evidence, launch.observed(cluster).plan, process)
 
 
-def log_name(process: str, restarts: int) -> str:
-    """What a process's log is called in the run directory: ``head.log``, and ``head.2.log`` after the first restart of
-    a group."""
-    return f"{process}.{restarts + 1}.log" if restarts else f"{process}.log"
-
-
-def _logs(cluster: Cluster, process: Process) -> list[ProcessLog]:
-    """The logs in which the cause of a server's failure is: of those that live and die with it, and of a pool that
-    they use. What stands before the servers fails by any of them."""
-    logs = gather(cluster)
+def together(evidence: Evidence, plan: LaunchPlan, process: Process) -> Evidence:
+    """The evidence of those that live and die with ``process``, of a pool that they use, and of their nodes. What
+    stands before the servers fails by any of them."""
     if process.kind == "router":
-        return logs
-    plan = launch.observed(cluster).plan
-    together = {*plan.unit_of(process), *(other.name for other in plan.processes if other.kind == "pool")}
-    return [log for log in logs if log.process in together] or logs
-
-
-def _logs_of(node: Node, restarts: int) -> list[ProcessLog]:
-    try:
-        texts = launch.read_logs(node)
-        value = node.get(Containers(node.settings.cluster))
-    except ProvisionError as error:
-        return [ProcessLog(node=node.name, process="", text=f"logs could not be read: {error}")]
-    for name, text in texts.items():
-        node.keep(log_name(name, restarts), text)
-    return [_log(node.name, name, text, value.process(name)) for name, text in texts.items()]
-
-
-def _log(node: str, process: str, text: str, container: Container | None) -> ProcessLog:
-    if container is None:
-        return ProcessLog(node, process, text)
-    status = None if container.running else container.exit_code
-    return ProcessLog(node, process, text, status, container.rank or 0, container.oom_killed, container.name)
-
-
-def _told(kind: type[E], how: str, process: Process, logs: Sequence[ProcessLog]) -> E:
-    """The error: one sentence, the place of the first cause, its lines and its remedy."""
-    node, name = process.node, process.name
-    cause = first_cause(sorted(logs, key=lambda log: log.rank))
-    if cause is None:
-        return kind(how, node=node, process=name, evidence=_tail(logs, node, name), hint=_EVERYWHERE)
-    elsewhere = f" (first on {cause.node}, {cause.process})" if (cause.node, cause.process) != (node, name) else ""
-    return kind(
-        f"{how}; first cause: {cause.title}{elsewhere}",
-        node=cause.node,
-        process=name,
-        evidence=_evidence(cause, logs),
-        hint=cause.remedy or _EVERYWHERE,
+        return evidence
+    names = {*plan.unit_of(process), *(other.name for other in plan.processes if other.kind == "pool")}
+    nodes = {plan.process(name).node for name in names}
+    logs = tuple(log for log in evidence.logs if log.process in names or (not log.process and log.node in nodes))
+    if not any(log.process for log in logs):
+        return evidence
+    own = replace(
+        evidence.manifest,
+        nodes=tuple(node for node in evidence.manifest.nodes if node.name in nodes),
+        processes=tuple(one for one in evidence.manifest.processes if one.name in names),
     )
+    return Evidence(own, logs)
 
 
-def _evidence(cause: Cause, logs: Sequence[ProcessLog]) -> str:
-    told = cause.excerpt or cause.line or _tail(logs, cause.node, cause.process)
-    return "\n".join([f"{cause.process} on {cause.node}:", told, *cause.followers])
+def _told(kind: type[E], how: str, process: Process, evidence: Evidence) -> E:
+    """The error: one sentence, the place of the first cause, what proves it and its remedy."""
+    node, name = process.node, process.name
+    found = examine(replace(evidence, manifest=replace(evidence.manifest, error=evidence.manifest.error or how)))
+    last = tail(evidence, node, name)
+    if not found.failed or not found.title:
+        error = kind(how, node=node, process=name, evidence=last, hint=_EVERYWHERE)
+    else:
+        error = kind(
+            f"{how}; first cause: {found.title}{_elsewhere(found, node, name)}",
+            node=found.node or node,
+            process=name,
+            evidence="\n".join(shown(found)) or last,
+            hint=found.remedy or _EVERYWHERE,
+        )
+    error.diagnosis = found
+    return error
 
 
-def _tail(logs: Sequence[ProcessLog], node: str, process: str) -> str:
-    text = next((log.text for log in logs if (log.node, log.process) == (node, process)), "")
-    return "\n".join(text.rstrip().splitlines()[-SHOWN:])
+def _elsewhere(found: Diagnosis, node: str, process: str) -> str:
+    if not found.node or (found.node, found.process) in ((node, process), (node, "")):
+        return ""
+    return f" (first on {found.node}{f', {found.process}' if found.process else ''})"
+
+
+def shown(found: Diagnosis) -> Iterator[str]:
+    """A diagnosis as the evidence of an error: the sentence, its proof, what followed, who is conspicuous."""
+    yield found.sentence
+    for number, proof in enumerate(found.proof[:FOLLOWED]):
+        yield from _proof(proof, whole=number == 0)
+    yield from _few("silent", [_odd(one) for one in found.silent])
+    yield from _few("late", [_odd(one) for one in found.late])
+    yield from _few("first error of", [f"{_place(one)}{_at(one.time)}: {one.line}" for one in found.earliest])
+    yield from _few("then", [_step(step) for step in found.chain])
+    if found.missing:
+        yield f"no evidence of {', '.join(found.missing)}"
+
+
+def _proof(proof: Proof, *, whole: bool) -> Iterator[str]:
+    """Where and when, then the line; of the first proof those around it too."""
+    around = [line for line in proof.excerpt.splitlines() if line.strip()] if whole else []
+    yield f"{_place(proof)}{_at(proof.time)}:"
+    yield from _near(around, proof.line) if around else [proof.line]
+
+
+def _near(lines: Sequence[str], decisive: str) -> list[str]:
+    """Not more than ``SHOWN`` lines, among them the decisive one."""
+    at = next((number for number, line in enumerate(lines) if decisive and decisive.strip() in line), len(lines) - 1)
+    first = max(0, min(at - SHOWN // 2, len(lines) - SHOWN))
+    return list(lines[first : first + SHOWN])
+
+
+def _place(proof: Proof) -> str:
+    source = "" if proof.source == "stdout" else f" ({proof.source})"
+    return f"{proof.process or 'the node'} on {proof.node}{source}"
+
+
+def _at(time: str) -> str:
+    return f", {time}" if time else ""
+
+
+def _odd(one: Odd) -> str:
+    return f"{one.process} on {one.node}: {one.why}" if one.process else f"{one.node}: {one.why}"
+
+
+def _step(step: Step) -> str:
+    after = f"{step.after:.1f} s later " if step.after is not None and step.after >= 0 else ""
+    return f"{after}{step.process or 'the node'} on {step.node}: {step.title}"
+
+
+def _few(name: str, texts: Sequence[str]) -> Iterator[str]:
+    yield from (f"{name} {text}" for text in texts[:FOLLOWED])
+    if len(texts) > FOLLOWED:
+        yield f"and {len(texts) - FOLLOWED} more"
+
+
+def tail(evidence: Evidence, node: str, process: str) -> str:
+    """The last lines of what a process wrote."""
+    logs = [log for log in evidence.logs if (log.node, log.process, log.source) == (node, process, "stdout")]
+    return "\n".join(logs[0].text.rstrip().splitlines()[-SHOWN:]) if logs else _unread(evidence, node)
+
+
+def _unread(evidence: Evidence, node: str) -> str:
+    entry = evidence.manifest.node(node)
+    return f"its log could not be read: {entry.missing}" if entry and entry.missing else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.engine.context import Context
@@ -111,6 +111,7 @@ class State:
                 evidence=result.error.evidence if result.error else "",
                 seconds=result.seconds,
                 changed=result.changed,
+                diagnosis=asdict(result.error.diagnosis) if result.error and result.error.diagnosis else None,
             )
         )
         outcome = next(iter(result.outcomes), None)

@@ -142,8 +142,21 @@ def _settled(task: Task, result: StepResult, subject: Subject) -> StepResult:
     if subject.context.planning:
         return replace(result, status="unknown", message=f"would wait until {condition}")
     message = f"after {task.retries + 1} tries it still does not hold that {condition}"
-    error = ProvisionError(message, hint="look at the last answer, or raise retries or delay", node=subject.node)
+    error = ProvisionError(
+        message,
+        hint="look at the last answer, or raise retries or delay",
+        node=subject.node,
+        evidence=_last_answer(result),
+    )
     return replace(result, status="failed", message=message, error=error)
+
+
+def _last_answer(result: StepResult) -> str:
+    """What the last try gave: its message, and its data by name."""
+    data = result.outcome.data if result.outcome else {}
+    return "\n".join(
+        [*([result.message] if result.message else []), *(f"{name}: {value}" for name, value in data.items())]
+    )
 
 
 def _with_own(task: Task, result: StepResult, subject: Subject) -> Names:

@@ -43,6 +43,8 @@ class NodeView:
         self.task = ""
         self.ends: float | None = None
         """When the present task's time is over, on the monotonic clock."""
+        self.doing = ""
+        """What was last seen under way."""
         self.wanted: tuple[Fact[object], ...] = ()
         """Facts that this and later tasks need, so that one exec brings all that have to be observed anew."""
         self._known: dict[Fact[object], object] = {}
@@ -125,6 +127,7 @@ class NodeView:
     def progress(self, progress: JobProgress) -> None:
         """See ``Node.progress``."""
         self.time_left()
+        self.doing = f"{self.task}: {progress.text}"
         self.context.watch.heard(self.name)
         self.context.emitter.emit(
             Progressed(node=self.name, task=self.task, text=progress.text, fraction=progress.fraction)
@@ -181,10 +184,16 @@ class NodeView:
             return None
         left = self.ends - clock.monotonic()
         if left <= 0:
-            Result(self.task, 124, "", timed_out=True).check(
-                node=self.name, hint="raise the task's timeout, or look at what it waits for"
-            )
+            raise self._outrun(-left)
         return left
+
+    def _outrun(self, over: float) -> DeadlineExceeded:
+        """The task's time is over: what it was at."""
+        seen = f"last seen: {self.doing.partition(': ')[2]}" if self.doing.startswith(f"{self.task}: ") else ""
+        late = Result(self.task, 124, seen, seconds=over, timed_out=True)
+        message = f"{self.task}: no answer within its deadline, the time of the task" + (f"; {seen}" if seen else "")
+        hint = "raise the task's timeout, or look at what it waits for: `status` and `logs` show the servers"
+        return DeadlineExceeded(message, late, node=self.name, hint=hint)
 
     def _missing(self, fact: Fact[object]) -> bool:
         return fact not in self._known and not self._unknown_since(fact.name)

@@ -25,6 +25,7 @@ from provision.inventory.scope import HostScope, HostVars, Lookup
 from provision.inventory.structure import ALL, RawGroup, RawHost, Structure, read
 from provision.inventory.suspicions import suspicions
 from provision.inventory.validate import settings as validate
+from provision.secrets import know
 from provision.yamlio import Node
 
 Variables = dict[str, Node]
@@ -92,6 +93,8 @@ class _Loading:
         self._qnext[raw.name] = qnext
         reached = ansible_vars.connection(raw.name, scope, self._fail, self._warn)
         settings = self._settings(qnext, scope)
+        if settings:
+            know(settings.serve.env)
         groups = (ALL, *(group.name for group in self._groups_of[raw.name]))
         return Host(raw.name, 0, groups, reached, settings, _shown(scope)) if settings else None
 

@@ -109,10 +109,12 @@ def _spent(error: LaunchFailed | ProofFailed, unit: tuple[str, ...], causes: lis
         raise error
     times = "once" if len(causes) == 1 else f"{len(causes)} times"
     earlier = "\n".join(f"failure {number}: {cause}" for number, cause in enumerate(causes, 1))
-    raise type(error)(
+    told = type(error)(
         f"{error.message}; restarted {times} before, in vain",
         hint=error.hint,
         node=error.node,
         process=error.process,
         evidence=f"{earlier}\nfailure {len(causes) + 1}: {error.message}\n{error.evidence}",
-    ) from error
+    )
+    told.diagnosis = error.diagnosis
+    raise told from error

@@ -33,8 +33,8 @@ SCOPE = "cluster"
 SHOWN = 8
 """Nodes of which the summary names the servers."""
 
-LOOK_EVERY = 5.0
-"""Seconds between looks at the processes while tokens are awaited: a look costs an exec a node."""
+LOOK_EVERY = 3.0
+"""Seconds between looks at the processes while tokens are awaited: an ended one is known within 5 s."""
 
 
 class Args(ModuleArgs):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from provision import clock
@@ -27,6 +28,9 @@ from provision.serve.plan import LaunchPlan, Process
 
 LOOK_EVERY = 2.0
 """Seconds between looks, at most: an ended process is known within 5 s. The first looks follow each other faster."""
+
+ANSWER = 2.5
+"""Seconds that an API may take to say that it is ready: one that hangs must not hide the end of another."""
 
 FRESH = 30.0
 """Seconds that a process may run at the first look and still be measured: docker and the waves took them."""
@@ -48,12 +52,19 @@ def check_alive(cluster: Cluster, plan: LaunchPlan, names: Collection[str] | Non
                 raise autopsy.ended(cluster, process, container)
 
 
-def look(cluster: Cluster, processes: Sequence[Process]) -> dict[str, Readiness]:
-    """What each of these says now, by name: all nodes at the same time, each through its own connection."""
+def look(cluster: Cluster, processes: Sequence[Process], *, timeout: float = 10.0) -> dict[str, Readiness]:
+    """What each of these says now within ``timeout`` seconds, by name: all at the same time, each node through its own
+    connection."""
 
     def ask(node: Node) -> dict[str, Readiness]:
         own = [process for process in processes if process.node == node.name]
-        return {p.name: probe_ready(node.http(p.api_port or node.settings.serve.port), p) for p in own}
+        if not own:
+            return {}
+        with ThreadPoolExecutor(len(own)) as pool:
+            return dict(zip([p.name for p in own], pool.map(lambda p: one(node, p), own), strict=True))
+
+    def one(node: Node, process: Process) -> Readiness:
+        return probe_ready(node.http(process.api_port or node.settings.serve.port), process, timeout=timeout)
 
     return {name: said for answers in cluster.each(ask).values() for name, said in answers.items()}
 
@@ -67,7 +78,7 @@ def await_ready(
     left = list(wanted)
     while True:
         check_alive(cluster, planned.plan, alive)
-        said = look(cluster, left)
+        said = look(cluster, left, timeout=ANSWER)
         left = [process for process in left if not said[process.name].healthy]
         waited = clock.monotonic() - wait.began
         if not left:

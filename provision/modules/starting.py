@@ -10,7 +10,7 @@ from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from provision import clock
 from provision.actions import Call, JobProgress, On, Run
 from provision.diagnose import autopsy
-from provision.errors import CommandFailed
+from provision.errors import CommandFailed, LaunchFailed
 from provision.facts.base import Fact
 from provision.facts.docker import Containers
 from provision.facts.network import Ports
@@ -49,7 +49,10 @@ def start(cluster: Cluster, plan: LaunchPlan, waves: Sequence[Wave], names: Cont
                 raise autopsy.explained(error) from None
         if missing:
             waits = {p.node: [q for q in missing if q.node == p.node] for p in missing}
-            yield On({node: _await(each, wave, timeout, cluster) for node, each in waits.items()})
+            try:
+                yield On({node: _await(each, wave, timeout) for node, each in waits.items()})
+            except LaunchFailed as error:  # the logs of all are read once, however many nodes notice it
+                raise autopsy.examined(cluster, error) from None
         started += len(missing)
     return started
 
@@ -81,16 +84,17 @@ def _launch(node: Node, process: Process) -> Run:
     )
 
 
-def _await(processes: Sequence[Process], wave: Wave, timeout: float, cluster: Cluster) -> Call:
+def _await(processes: Sequence[Process], wave: Wave, timeout: float) -> Call:
     """The wait for the processes of one node."""
     names = ", ".join(process.name for process in processes)
 
     def do(node: Node) -> Result:
         began = clock.monotonic()
-        while late := _late(node, processes, wave, cluster):
+        while late := _late(node, processes, wave):
             waited = clock.monotonic() - began
             if waited > timeout:
-                raise autopsy.not_ready(cluster, late[0], f"{wave.started} did not hold within {timeout:.0f} s")
+                silent = _silence(node)
+                raise autopsy.noticed_late(late[0], f"{wave.started} did not hold within {timeout:.0f} s{silent}")
             node.progress(JobProgress(None, f"{late[0].name}: waiting until {wave.started}"))
             clock.sleep(min(LOOK_EVERY, 0.3 + waited / 2))
         return Result(f"{names} started", 0, "", seconds=clock.monotonic() - began)
@@ -99,7 +103,13 @@ def _await(processes: Sequence[Process], wave: Wave, timeout: float, cluster: Cl
     return Call(label=f"wait until {names} {has} started", do=do, affects=frozenset())
 
 
-def _late(node: Node, processes: Sequence[Process], wave: Wave, cluster: Cluster) -> list[Process]:
+def _silence(node: Node) -> str:
+    """Why nothing could be seen of the node's containers, where that is so."""
+    value = node.get(Containers(node.settings.cluster))
+    return "" if value.reachable else f"; docker does not answer: {'; '.join(value.problems) or 'no reason given'}"
+
+
+def _late(node: Node, processes: Sequence[Process], wave: Wave) -> list[Process]:
     """Those that have not started yet. Raises ``LaunchFailed`` where one has ended."""
     own = Containers(node.settings.cluster)
     kind, _, purpose = wave.started.partition(":")
@@ -111,7 +121,7 @@ def _late(node: Node, processes: Sequence[Process], wave: Wave, cluster: Cluster
     for process in processes:
         container = value.process(process.name)
         if container is None or not container.running:
-            raise autopsy.ended(cluster, process, container)
+            raise autopsy.noticed_end(process, container)
     if kind != "port":
         return []
     return [p for p in processes if node.get(Ports()).holder(p.ports[purpose]) is None]

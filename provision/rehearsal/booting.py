@@ -29,7 +29,7 @@ def go_down(node: Node) -> None:
     for container in Store(node).containers():
         if container.running:
             container.write_state(
-                Status="exited", Running=False, Pid=0, ExitCode=_EXIT, FinishedAt=timestamp(), OOMKilled=False
+                Status="exited", Running=False, Pid=0, ExitCode=_EXIT, FinishedAt=timestamp(node), OOMKilled=False
             )
     for pid in processes(node):
         if pid != os.getpid():

@@ -14,7 +14,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from provision.clock import monotonic, now, sleep
+from provision.clock import monotonic, sleep
 from provision.errors import ProvisionError
 from provision.rehearsal import host
 from provision.rehearsal.layout import MODEL
@@ -237,7 +237,7 @@ def _foreign(node: Node, value: str) -> None:
     _docker(node, "run", "-d", "--name", FOREIGN, "--net=host", *(w for d in devices for w in ("--device", d)),
             _image(node, _FOREIGN_RELEASE), "sleep", "infinity")  # fmt: skip
     container = Store(node).container(FOREIGN)
-    began = timestamp(now() - float(age or 7200))
+    began = timestamp(node, float(age or 7200))
     container.config.update(created=began, user=user)
     write_json(os.path.join(container.folder, "container.json"), container.config)
     container.write_state(StartedAt=began)
@@ -294,7 +294,7 @@ def _log_error(node: Node, text: str) -> None:
         if container.running and _serves(container):
             line = f"(EngineCore_DP0 pid=7) ERROR 11-24 06:20:00 [model_runner_v1.py:1822] {text}\n"
             with open(os.path.join(container.folder, "log"), "a", encoding="utf-8") as file:
-                file.write(json.dumps({"log": line, "stream": "stderr", "time": timestamp()}) + "\n")
+                file.write(json.dumps({"log": line, "stream": "stderr", "time": timestamp(node)}) + "\n")
 
 
 def _serves(container: Container) -> bool:

@@ -114,7 +114,8 @@ FAULTS = (
     Fault("swap", "MB", "there is swap of 16384 MB, so much of it in use", r"\d+"),
     Fault("memory/total", "MB", "main memory", r"\d+"),
     Fault("memory/available", "MB", "main memory that programs can have", r"\d+"),
-    Fault("clock/skew", "seconds", "the node's clock is ahead (or behind)", rf"-?{_NUMBER}"),
+    Fault("clock/skew", "seconds", "the node's clock is ahead (or behind), and all that it stamps: docker's "
+          "and servers' lines, plogs, the kernel's log", rf"-?{_NUMBER}"),
     Fault("timesync", "off, none", "the clock isn't synchronised; none: no time service runs", "off|none"),
     Fault("selinux", "Enforcing, Permissive", "getenforce and /sys/fs/selinux say so", "Enforcing|Permissive|Disabled"),
     Fault("firewall", "firewalld, ufw, iptables, nft", "this firewall lets ssh in and nothing else",
@@ -206,6 +207,17 @@ FAULTS = (
     Fault("vllm/handshake_seconds", "seconds", "a worker waits so long for the head", _NUMBER),
     Fault("vllm/die_at_start", "SECONDS [EXIT [TEXT]]", "a server ends while it loads, with a traceback",
           rf"{_NUMBER}( .*)?"),
+    Fault("vllm/oom_killed", "seconds", "the kernel ends a server of the node so long after its start, for lack of "
+          "memory: exit status 137, and a line in the kernel's log", _NUMBER),
+    Fault("vllm/silent", "seconds", "a server of the node falls silent so long after its start, while it loads: no "
+          "line, no end", _NUMBER),
+    Fault("vllm/mourns", "SECONDS [COUNT]", "servers that lose a peer end so long after, with so many tracebacks of "
+          "each of their workers (20)", rf"{_NUMBER}( \d+)?"),
+    Fault("hccl/timeout", "seconds", "servers that have loaded wait so long for the others, then end with EI0006; the "
+          "plogs tell who did not come", _NUMBER),
+    Fault("hccl/fails", "SECONDS [CODE]", "a server fails in HCCL so long after its start: its output has an error "
+          "number, CANN's plog in its container the code (EI0006; EI0002, EI0011, EI0015)",
+          rf"{_NUMBER}( EI00(02|06|11|15))?"),
     Fault("vllm/die_after_start", "SECONDS [EXIT]", "a server of the node (head, replica, prefill) dies so long after "
           "it began to serve, without a word", rf"{_NUMBER}( \d+)?"),
     Fault("vllm/late_seconds", "seconds", "every server of the node begins so much later", _NUMBER),

@@ -141,9 +141,19 @@ def _write_files(node: Node) -> None:
         os.symlink(f"{node.root}/usr/bin/python3", f"{node.root}/{_VENV}/bin/{name}")
 
 
+_DRIVER_LOGS = {
+    "var/log/npu/conf/slog/slog.conf": "global_level=3\nenableEvent=1\n",
+    "var/log/npu/slog/slogd/slogdlog": "[EVENT] SLOGD: slogd started\n",
+    "var/log/npu/slog/host-0/host-0.log": "[EVENT] DRV: device probe end\n",
+}
+"""What the driver keeps on the host."""
+
+
 def _write_npu(node: Node) -> None:
     """The tool, and device nodes. A device node is a link to one that needs no rights: /dev/null."""
     _launcher(node, f"{node.root}/usr/local/bin", "npu-smi", "npu_smi")
+    for path, text in _DRIVER_LOGS.items():
+        _write(node, path, text)
     names = ("davinci_manager", "devmm_svm", "hisi_hdc", *(f"davinci{number}" for number in range(node.dies)))
     first, *others = (f"{node.root}/dev/{name}" for name in names)
     os.symlink("/dev/null", first)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, TextIO
 from provision import __version__, clock
 from provision.errors import UsageError
 from provision.events import CommandRan, Event, Kept, RunEnded, StartMeasured
-from provision.secrets import redact
+from provision.secrets import redact_data
 from provision.store.durations import FILE
 from provision.store.journal import as_json
 
@@ -159,7 +159,7 @@ def _indented(name: str, text: str) -> str:
 def _described(command: str, inventory: Inventory | None, argv: Sequence[str], started: float) -> dict[str, object]:
     return {
         "command": command,
-        "argv": [redact(word) for word in argv],
+        "argv": redact_data(list(argv)),
         "started": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(started)),
         "inventory": inventory.path if inventory else "",
         "digest": inventory.digest if inventory else "",

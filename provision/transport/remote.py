@@ -475,8 +475,8 @@ class _Raw(_Cut):
     def _next(self, mark: bytes) -> Iterator[bytes]:
         data, found, words = self._rest.partition(mark)
         if not found:
-            held = len(mark) - 1
-            data, self._rest = self._rest[:-held], self._rest[-held:]
+            held = _beginning(self._rest, mark)
+            data, self._rest = self._rest[:held], self._rest[held:]
         elif b"\n" in words:
             self._rest = b""
             self._ended(words)
@@ -484,3 +484,11 @@ class _Raw(_Cut):
             self._rest = mark + words
         if data:
             yield data
+
+
+def _beginning(data: bytes, mark: bytes) -> int:
+    """Where at the end of ``data`` a mark may have begun; its length where none has."""
+    start = max(0, len(data) - len(mark) + 1)
+    while (start := data.find(mark[:1], start)) >= 0 and not mark.startswith(data[start:]):
+        start += 1
+    return start if start >= 0 else len(data)

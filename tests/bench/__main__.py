@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.bench import programs, satisfied, spread, sshd
+from tests.bench import follow, programs, satisfied, spread, sshd
 from tests.bench.contenders import CONTENDERS
 from tests.bench.endpoint import Endpoint, serving
 from tests.bench.programs import Void
@@ -66,7 +66,9 @@ def main() -> None:
             _print_start_up(environment)
         if "spread" in options.only:
             _print_spread(Path(folder) / "spread", options)
-        if set(options.only) <= {"start-up", "spread"}:
+        if "follow" in options.only:
+            follow.measure(Path(folder) / "follow", max(options.nodes), options.seconds, environment)
+        if set(options.only) <= {"start-up", "spread", "follow"}:
             return
         with serving() as endpoint:
             table: list[Row] = []
@@ -88,8 +90,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ansible-rounds", type=int, default=1, help="rounds in which Ansible takes part")
     parser.add_argument(
-        "--only", default=all_names, type=lambda text: text.split(","), help=f"of {', '.join(all_names)}, spread"
-    )
+        "--only", default=all_names, type=lambda text: text.split(","),
+        help=f"of {', '.join(all_names)}, spread, follow",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=int, default=20, help="of follow: how long the nodes talk")
     parser.add_argument("--megabytes", type=int, default=1024, help="of spread: how much is copied")
     parser.add_argument("--files", type=int, default=1, help="of spread: in how many files")
     parser.add_argument(

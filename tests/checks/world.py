@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 from provision import clock
@@ -153,6 +154,7 @@ class FakeCluster:
     earlier: dict[str, float] = field(default_factory=dict)
     restarts: list[Restart] = field(default_factory=list)
     hosts: Sequence[Host] = ()
+    folder: Path | None = None
 
     @property
     def settings(self) -> Settings:

@@ -117,3 +117,47 @@ def test_wrong_words(words: list[str], says: str, program: Program) -> None:
     answer = program("explain", *words)
     assert answer.exit == 2
     assert says in answer.text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["EI0006"], ["EI0006  Communication_Error_Get_Socket", "failure    hccl-link-timeout: "]),
+        (["ei0006"], ["EI0006  Communication_Error_Get_Socket"]),
+        (["507899"], ["507899  ACL_ERROR_RT_DRV_INTERNAL_ERROR", "failure    npu-driver-error: "]),
+        (["-8005"], ["-8005\n", "failure    npu-in-use: "]),
+        (["hccl", "9"], ["hccl-9  HCCL_E_TIMEOUT"]),
+        (["EI0099"], ["Not a code that is known here. It looks like one of HCCL: "]),
+        (
+            ["hccl-link-timeout"],
+            ["A link between two NPUs did not come up.", "runbook    hccl-timeout", "domain 12 #7"],
+        ),
+        (["failure", "acl-device"], ["The NPU or its driver failed (CODE)."]),
+        (["failure"], ["  hccl-link-timeout ", "a link between two NPUs did not come up"]),
+        (["code"], ["  EI0006 ", "  507899 "]),
+    ],
+    ids=lambda value: " ".join(value)[:20],
+)
+def test_failures_and_codes(words: list[str], says: list[str], program: Program) -> None:
+    answer = program("explain", *words)
+    assert answer.exit == 0, answer.text
+    for piece in says:
+        assert piece in answer.stdout, piece
+
+
+def test_failures_and_codes_as_json(program: Program) -> None:
+    code = program("explain", "EI0015", "--json").json()
+    assert (code["kind"], code["known"], code["failures"]) == ("code", True, ["hccl-negotiation-timeout"])
+    failure = program("explain", "npu-out-of-memory", "--json").json()
+    assert (failure["kind"], failure["runbook"], failure["scope"]) == ("failure", "npu-memory", "config")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["EI00O6"], "did you mean 'EI0016'?"), (["failure", "hccl-link"], "did you mean"), (["--jsn"], "No such option")],
+    ids=["code", "failure", "option"],
+)
+def test_wrong_failures_and_codes(words: list[str], says: str, program: Program) -> None:
+    answer = program("explain", *words)
+    assert answer.exit == 2
+    assert says in answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_a_remedy_names_the_container() -> None:
 
 
 class Lost(Node):
-    def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
+    def pipe(self, script: str, *, deadline: float | None = None) -> Iterator[bytes]:
         raise ConnectionLost("the connection broke", node=self.name)
 
 
@@ -111,9 +112,10 @@ def test_a_proof_that_failed_stays_one() -> None:
 def test_a_container_that_restarted_since_is_as_it_is_now() -> None:
     made = running(cluster())
     made.nodes[0].facts["containers"] = containers(replace(container("head"), exit_code=1))
-    logs = autopsy.gather(texts(made, head="INFO"))
+    texts(made, head="INFO")
+    evidence = autopsy.observed(made, process(made, "head"))
 
-    assert [log.exit_code for log in logs] == [None]
+    assert [log.exit_code for log in evidence.logs] == [None]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,30 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from provision.diagnose.catalogue import entries, exit_status, explain, fatal, match
+from provision import checks
+from provision.diagnose import codes
+from provision.diagnose.catalogue import (
+    Entry,
+    entries,
+    exit_status,
+    explain,
+    fatal,
+    match,
+    named,
+    runbooks,
+    without_code,
+)
+from provision.diagnose.diagnosis import ProcessLog
+from provision.diagnose.first_cause import first_cause
 from provision.inventory.model import Settings
 
-LINES = yaml.safe_load((Path(__file__).parent / "entries.yaml").read_text(encoding="utf-8"))
+HERE = Path(__file__).parent
+LINES = yaml.safe_load((HERE / "entries.yaml").read_text(encoding="utf-8"))
+ROWS = yaml.safe_load((HERE / "domain12.yaml").read_text(encoding="utf-8"))
+SAMPLE_LOGS = yaml.safe_load((HERE / "samples.yaml").read_text(encoding="utf-8"))
+INNOCENT = (HERE / "innocent.txt").read_text(encoding="utf-8").splitlines()
+CHECKS = [path for path in Path(checks.__file__).parent.glob("*.py") if "\nCODE = " in path.read_text()]
+SAMPLES = HERE.parents[2] / "shared" / "samples" / "npu"
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -110,3 +130,118 @@ def is_setting(path: list[str]) -> bool:
         kinds = (model.model_fields[name].annotation, *get_args(model.model_fields[name].annotation))
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return True
+
+
+def test_every_failure_of_the_domain_is_there() -> None:
+    assert sorted(ROWS) == list(range(1, 66))
+
+
+@pytest.mark.parametrize("number", ROWS)
+def test_a_failure_of_the_domain_is_explained_by_an_entry_that_cites_it(number: int) -> None:
+    found = match(ROWS[number]["line"])
+    assert found is not None
+    assert found.id == ROWS[number]["entry"]
+    cited = re.findall(r"\b12 (#\d+(?:, #\d+)*)", found.source)
+    assert f"#{number}" in {one for row in cited for one in row.split(", ")}
+
+
+def test_every_cause_says_what_to_fetch_and_what_treats_it() -> None:
+    for entry in entries():
+        if entry.role == "cause":
+            assert entry.runbook in runbooks(), entry.id
+            assert entry.evidence, entry.id
+
+
+def test_every_runbook_is_named_by_an_entry() -> None:
+    assert set(runbooks()) == {entry.runbook for entry in entries() if entry.runbook}
+
+
+def test_checks_that_are_to_be_run_exist() -> None:
+    known = {re.findall(r'(?m)^CODE = "(\w+)"', path.read_text())[0] for path in CHECKS}
+    told = [text for entry in entries() for text in (*entry.evidence, entry.remedy)]
+    told += [code.remedy for code in codes.codes()]
+    asked = {code for text in told for found in re.findall(r"check --only ([\w,]+)", text) for code in found.split(",")}
+    assert len(asked) > 20
+    assert asked <= known
+
+
+@pytest.mark.parametrize("line", INNOCENT)
+def test_what_a_healthy_server_prints_is_nothing(line: str) -> None:
+    found = match(line)
+    assert found is None or found.role == "noise" or found.scope == "client"
+
+
+@pytest.mark.parametrize("name", SAMPLE_LOGS)
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the recorded samples in ../shared/samples/npu")
+def test_a_recorded_log_gives_the_right_entry(name: str) -> None:
+    text = (SAMPLES / name).read_text(encoding="utf-8", errors="replace")
+    found = first_cause([ProcessLog("atlas-1", "head", text)])
+    assert (found.id if found else None) == SAMPLE_LOGS[name]
+
+
+LOGS = re.compile(r"(?:plog|vllm|train|messages|dmesg|pymotor|npu_exporter|err|torch_npu|driver_install|mindie|ray)_")
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the recorded samples in ../shared/samples/npu")
+def test_no_recorded_log_is_left_out() -> None:
+    assert {path.name for path in SAMPLES.iterdir() if LOGS.match(path.name)} <= set(SAMPLE_LOGS)
+
+
+def every_line() -> list[str]:
+    """Every line that a test of the catalogue knows."""
+    told = [line for case in LINES.values() for line in (case["matches"], case["other"], *case.get("also", ()))]
+    return [
+        *told,
+        *INNOCENT,
+        *(row["line"] for row in ROWS.values()),
+        *(codes.example(code) for code in codes.codes()[::9]),
+    ]
+
+
+def slowly(line: str, *, calm: bool) -> Entry | None:
+    """What a line means by trying every entry."""
+    order = ("noise", "cause", "complaint", "symptom", "consequence")
+    found = [entry for entry in entries() if (entry.quiet or not calm) and entry.signature.search(line)]
+    return min(found, key=lambda entry: order.index(entry.role), default=None)
+
+
+@pytest.mark.parametrize("calm", [False, True])
+def test_looking_at_triggers_first_changes_no_answer(calm: bool) -> None:
+    for line in every_line():
+        found, wanted = match(line, calm=calm), slowly(line, calm=calm)
+        assert (found.id if found else None) == (wanted.id if wanted else None), line
+
+
+@pytest.mark.parametrize("code", ["EI0099", "EM0007", "EH0077", "E10035", "EQ1234"])
+def test_an_unknown_code_of_a_known_family_is_told_as_such(code: str) -> None:
+    found, told = match(f"{code}: [PID: 9] 2026-01-05-10:00:00.000.001 nobody has seen this"), codes.lookup(code)
+    assert found is not None
+    assert told is not None
+    assert code in found.title
+    assert told.meaning in found.cause
+    assert not told.known
+
+
+def test_an_entry_tells_of_the_code_in_its_line() -> None:
+    found = match("RuntimeError: NPU function error: aclrtX, error code is 507012")
+    assert found is not None
+    assert found.id == "acl-device"
+    assert found.title == "the NPU or its driver failed (507012)"
+    assert found.cause == "507012 ACL_ERROR_RT_REPORT_TIMEOUT: the device did not answer in time."
+    group = match("HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 21")
+    assert group is not None
+    assert "the peer has ended" in group.cause
+
+
+def test_without_a_line_an_entry_speaks_of_no_code() -> None:
+    for entry in entries():
+        told = without_code(entry)
+        assert "{" not in "".join((told.title, told.cause)), entry.id
+
+
+def test_an_entry_by_its_name() -> None:
+    found = named("hccl-link-timeout")
+    assert found is not None
+    assert found.runbook == "hccl-timeout"
+    assert "`check --only N20,X05,X06,X14,N35`" in found.evidence
+    assert named("nothing-like-it") is None

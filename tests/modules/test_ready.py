@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from provision import clock
 from provision.errors import LaunchFailed
 from provision.events import Note, PhaseReached, StartMeasured
 from provision.facts.docker import ContainersValue
 from provision.facts.logs import LogTailsValue
 from provision.http import Response
 from provision.modules import ready
-from tests.modules.world import REFUSED, cluster, container, containers, drive, replicas, running, well
+from tests.modules.world import REFUSED, Desk, cluster, container, containers, drive, replicas, running, well
 
 LOADING = "Loading safetensors checkpoint shards:  40% Completed | 4/10"
 
@@ -43,6 +46,36 @@ def test_looks_come_quickly_at_first(slept: list[float]) -> None:
     assert slept[-1] == ready.LOOK_EVERY
     assert made.nodes[1].observed == len(slept), "a look is one exec"
     assert made.nodes[1].shown[-1].startswith("loading weights 37 %, 1")
+
+
+@dataclass
+class Hanging(Desk):
+    """A server that takes a request and never answers: whoever asks waits as long as it wants to."""
+
+    def get(self, path: str, *, timeout: float = 10.0, token: str = "") -> Response:
+        clock.sleep(timeout)
+        return Response(0, error="no answer")
+
+
+def test_a_process_that_ends_is_known_within_five_seconds_even_where_another_hangs(slept: list[float]) -> None:
+    made = running(cluster())
+    head, worker = made.nodes
+    head.server = Hanging()
+    ended = {"containers": containers(container("worker1", state="exited", exit_code=137))}
+    worker.steps = [{}, {}, {}, {}, {}, {}, {}, ended]
+
+    looks, observe = [0.0], worker.observe
+
+    def noted(facts: Any) -> None:
+        looks.append(clock.monotonic())
+        observe(facts)
+
+    worker.observe = noted
+    with pytest.raises(LaunchFailed, match="worker1 exited with exit status 137"):
+        drive(ready.run(ready.Args(), made))
+
+    assert len(looks) > 8
+    assert max(later - earlier for earlier, later in pairwise(looks)) <= 5.0
 
 
 def test_every_server_must_answer_then_the_router(slept: list[float]) -> None:

@@ -103,7 +103,7 @@ def test_a_process_that_ends_while_its_wave_is_awaited(slept: list[float]) -> No
 
     assert caught.value.node == "atlas-1"
     assert "no such model" in caught.value.evidence
-    assert head.kept == {"head.log": "ValueError: no such model\n"}
+    assert head.kept == {"head.log": "ValueError: no such model"}
 
 
 def test_a_port_that_never_listens(slept: list[float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +60,13 @@ class Node(FakeNode):
 
     def read(self, script: str, *, deadline: float = 30.0, label: str = "") -> Result:
         return Result(label, 0, self.texts)
+
+    def pipe(self, script: str, *, deadline: float | None = None) -> Iterator[bytes]:
+        """``texts`` as the script that reads all logs of a node prints them."""
+        for part in self.texts.split("==> qnext process ")[1:]:
+            name, _, text = part.partition("\n")
+            lines = "".join(f"|{line}\n" for line in text.splitlines())
+            yield f"==> stdout {name}\n{lines}\n".encode()
 
     def keep(self, name: str, text: str) -> None:
         self.kept[name] = text

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .nodes import wait_for
 
@@ -51,6 +51,11 @@ class Program:
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str | Path, stdout: IO[str], stderr: IO[str]) -> subprocess.Popen[bytes]:
+        """Begin a command that goes on; whoever begins it ends it."""
+        argv, env = self._argv(*words), self._env()
+        return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 
     def killed_when(self, condition: Callable[[], object], what: str, *words: str | Path) -> None:
         """Run a command and kill it without a warning as soon as ``condition`` holds."""

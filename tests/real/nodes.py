@@ -834,11 +834,14 @@ def wait_for(
     condition: Callable[[], object], seconds: float, what: str, evidence: Callable[[], str] = lambda: ""
 ) -> None:
     """Poll until a condition holds; raise `NodesError` with the evidence when time is up."""
-    deadline = time.monotonic() + seconds
+    asked = time.monotonic()
+    deadline = asked + seconds
     while not condition():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise NodesError(f"waited {seconds:.0f} s for {what}\n{evidence()}")
-        time.sleep(0.05)
+        time.sleep(min(max(0.05, 2 * (now - asked)), 1.0))  # to ask costs the time that what is waited for needs
+        asked = time.monotonic()
 
 
 def tail(file: Path, lines: int = 20) -> str:

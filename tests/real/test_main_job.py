@@ -10,8 +10,9 @@ import pytest
 from provision.serve.render import TRIAL
 
 from .cli import Program
+from .diagnosing import Expected, archive_is_whole, diagnosed, judge, same
 from .dress import dress_as_a3
-from .nodes import Cluster, Node
+from .nodes import Cluster, Node, wait_for
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0-a3"
 TWO_NODES = {"serve": {"topology": "tensor-parallel", "tensor_parallel_size": 2}}
@@ -120,6 +121,10 @@ def test_healthy_and_dead_is_noticed(cluster: Cluster, program: Program, tmp_pat
     kept = list((program.last_run() / "logs").rglob("*.log"))
     assert {path.parent.name for path in kept} == {node.name for node in cluster.nodes}
     assert any("Traceback" in path.read_text() for path in kept)
+    expected = Expected(head.name, "head", "cpu-expert-collectives", "experts", "NotImplementedError")
+    live = diagnosed(program, "-i", inventory)
+    judge(live, expected)
+    same(diagnosed(program, program.last_run() / "evidence.tar.gz"), live)
     assert program("down", "-i", inventory, "--yes").exit == 0
     nothing_left(cluster)
 
@@ -155,8 +160,30 @@ def test_the_controller_dies_while_the_model_loads(cluster: Cluster, program: Pr
     up = program("up", "-i", inventory)
     assert up.exit == 0, up.text
     assert [serving(node) for node in cluster.nodes] == ids
+    a_killed_rank_is_found(cluster, program, inventory, tmp_path)
     assert program("down", "-i", inventory, "--yes").exit == 0
     nothing_left(cluster)
+
+
+def a_killed_rank_is_found(cluster: Cluster, program: Program, inventory: Path, folder: Path) -> None:
+    """A worker's process is killed; the head says much more, later, at the next request, and is not to blame."""
+    head, worker = cluster.nodes
+    [pid] = [pid for pid, title in worker.processes().items() if title.startswith("VLLM::Worker")]
+    worker.exec(["kill", "-9", str(pid)], check=True)
+    wait_for(lambda: not serving(worker), 30, "worker1 to end")
+    assert program("verify", "-i", inventory, "--only", "seed-chat").exit == 1
+    wait_for(lambda: not serving(head), 30, "head to end")
+    assert program("status", "-i", inventory).exit == 1
+    expected = Expected(worker.name, "worker1", "process-died", "killed|unexpectedly", "exit code: -9")
+    live = diagnosed(program, "-i", inventory)
+    judge(live, expected)
+    assert "head" in [step["process"] for step in live["chain"]], live
+    archive = folder / "evidence.tar.gz"
+    collected = program("logs", "collect", "-i", inventory, "-o", archive)
+    assert collected.exit == 0, collected.text
+    logs = {"head": "Connection closed by peer", "worker1": "died unexpectedly (exit code: -9)"}
+    archive_is_whole(archive, folder / "unpacked", cluster.nodes, logs)
+    same(diagnosed(program, archive), live)
 
 
 def test_a_node_out_of_reach_stops_up_before_anything_changes(

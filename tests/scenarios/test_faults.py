@@ -86,6 +86,11 @@ def test_a_head_that_died_is_shown_and_its_group_started_anew(cpu: Practice, pro
     head = status["processes"][0]
     assert (head["process"], head["state"], head["exit_code"]) == ("head", "exited", 137)
     assert head["drift"]
+    (why,) = status["diagnosis"]
+    assert (why["failed"], why["node"], why["process"]) == (True, "node1", "head")
+    told = program("status", "-i", cpu.inventory)
+    assert f"why: {why['sentence']}" in told.stdout
+    assert "proof: qnext-provision diagnose -i " in told.stdout
 
     again = shared.comes_up(program, cpu.inventory)
     assert again["changed"] > 0

@@ -33,6 +33,7 @@ def test_status_as_json(standing: Practice, program: Program) -> None:
     status = shared.status_tells(program, standing.inventory, BOTH)
 
     told = {"cluster", "endpoint", "served_name", "processes", "groups", "problem", "up", "degraded", "unreachable"}
+    told.add("diagnosis")
     assert set(status) == told
     assert [group["serviceable"] for group in status["groups"]] == [True]
     assert status["cluster"] == "rehearsal"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from provision.rehearsal.node import Node, is_root, user
-from provision.rehearsal.standins.docker import api, containers, images, system
+from provision.rehearsal.standins.docker import api, containers, copying, images, system
 from provision.rehearsal.standins.docker.errors import DockerError
 from provision.rehearsal.standins.faulty import maybe_hang
 
@@ -37,6 +37,7 @@ _COMMANDS = {
     "restart": containers.restart,
     "rename": containers.rename,
     "exec": containers.execute,
+    "cp": copying.copy,
     "info": system.info,
     "version": system.version,
     "system info": system.info,
@@ -45,7 +46,7 @@ _COMMANDS = {
     "login": system.login,
 }
 _ALIASES = {
-    "container": ("run", "create", "ps", "ls", "inspect", "logs", "stop", "kill", "rm", "wait", "start", "exec")
+    "container": ("run", "create", "ps", "ls", "inspect", "logs", "stop", "kill", "rm", "wait", "start", "exec", "cp")
 }
 _SOCKET = "unix:///var/run/docker.sock"
 

@@ -111,7 +111,7 @@ def ps(node: Node, argv: list[str]) -> int:
     containers = Store(node).containers()
     wants_all = parsed.has("all") or any(f.startswith("status=") for f in parsed.all("filter"))
     chosen = [c for c in containers if (wants_all or c.running) and view.passes(c, parsed.all("filter"))]
-    rows = [view.row(c, full=parsed.has("no-trunc")) for c in chosen]
+    rows = [view.row(node, c, full=parsed.has("no-trunc")) for c in chosen]
     template = parsed.one("format")
     if parsed.has("quiet"):
         lines = [str(row["ID"]) for row in rows]
@@ -152,8 +152,8 @@ def logs(node: Node, argv: list[str]) -> int:
     container = Store(node).container(parsed.words[0])
     options = view.LogOptions(
         follow=parsed.has("follow"),
-        since=view.moment(parsed.one("since")),
-        until=view.moment(parsed.one("until")),
+        since=view.moment(node, parsed.one("since")),
+        until=view.moment(node, parsed.one("until")),
         tail=parsed.one("tail", "all"),
         timestamps=parsed.has("timestamps"),
     )
@@ -282,7 +282,7 @@ def _config(node: Node, parsed: Parsed, image: Json, identity: str, name: str, f
     base = dict(pair.split("=", 1) for pair in strings(image["env"]))
     environment = {key: unmap(value, node.root) for key, value in _environment(parsed, base).items()}
     return {
-        "id": identity, "name": name, "image": parsed.words[0], "image_id": image["id"], "created": timestamp(),
+        "id": identity, "name": name, "image": parsed.words[0], "image_id": image["id"], "created": timestamp(node),
         "labels": dict(_pair(unmap(label, node.root)) for label in parsed.all("label")),
         "env": [f"{key}={value}" for key, value in environment.items()],
         "environment": {**environment, **_own_environment(node, folder, path_of(node, parsed.words[0]))},

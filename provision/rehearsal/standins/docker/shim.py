@@ -12,7 +12,7 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from provision.clock import now
+from provision.rehearsal import wall
 from provision.rehearsal.node import CONTAINER, Node
 from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, ended_file, strings, write_json
 from provision.rehearsal.standins.process import birth, hide_in_proc, show_in_proc
@@ -28,26 +28,23 @@ def main(node: Node, name: str, argv: list[str]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     process = _start(container)
     container.write_state(
-        Status="running", Running=True, Pid=process.pid, StartedAt=timestamp(), FinishedAt="0001-01-01T00:00:00Z",
+        Status="running", Running=True, Pid=process.pid, StartedAt=timestamp(node), FinishedAt="0001-01-01T00:00:00Z",
         ExitCode=0, **{SHIM: os.getpid(), SHIM_BORN: birth(os.getpid())},
     )  # fmt: skip
     show_in_proc(node, process.pid, f"0::/system.slice/docker-{container.id}.scope")
     os.write(ready, b"1")
     os.close(ready)
-    _keep_output(process, container.folder)
+    _keep_output(node, process, container.folder)
     status = process.wait()
     _end_others(container.folder)
     hide_in_proc(node, process.pid)
-    _end(container, status if status >= 0 else 128 - status)
+    _end(node, container, status if status >= 0 else 128 - status)
     return 0
 
 
-def timestamp(at: float | None = None) -> str:
-    """Now, as docker writes times (UTC, nanoseconds)."""
-    from time import gmtime, strftime
-
-    at = now() if at is None else at
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(at)) + f".{int(at % 1 * 1e9):09d}Z"
+def timestamp(node: Node, age: float = 0.0) -> str:
+    """Now, or ``age`` seconds ago, as docker on this node writes times (UTC, nanoseconds)."""
+    return wall.stamp(wall.now(node.state) - age)
 
 
 def _start(container: Container) -> subprocess.Popen[bytes]:
@@ -71,7 +68,7 @@ def _end_others(folder: str) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _keep_output(process: subprocess.Popen[bytes], folder: str) -> None:
+def _keep_output(node: Node, process: subprocess.Popen[bytes], folder: str) -> None:
     """Copy both streams, line by line with the time each came, until both are closed. PID 1's end is everybody's."""
     root = os.path.join(folder, "fs", "").encode()
     selector = selectors.DefaultSelector()
@@ -91,26 +88,26 @@ def _keep_output(process: subprocess.Popen[bytes], folder: str) -> None:
                 if not data:
                     selector.unregister(key.fileobj)
                     lines = [rest] if rest else []
-                _log(log.write, key.data, [line.replace(root, b"/") for line in lines], ended=not data)
+                _log(node, log.write, key.data, [line.replace(root, b"/") for line in lines], ended=not data)
             log.flush()
 
 
-def _log(write: object, stream: str, lines: list[bytes], *, ended: bool) -> None:
+def _log(node: Node, write: object, stream: str, lines: list[bytes], *, ended: bool) -> None:
     if not callable(write):
         return
     for line in lines:
         text = line.decode("utf-8", "replace") + ("" if ended else "\n")
-        write(json.dumps({"log": text, "stream": stream, "time": timestamp()}, ensure_ascii=False) + "\n")
+        write(json.dumps({"log": text, "stream": stream, "time": timestamp(node)}, ensure_ascii=False) + "\n")
 
 
-def _end(container: Container, code: int) -> None:
+def _end(node: Node, container: Container, code: int) -> None:
     if not os.path.isdir(container.folder):
         return
     if container.config.get("auto_remove") and container.config.get("attached"):
         write_json(ended_file(container.folder), code)
     killed = os.path.exists(os.path.join(container.folder, "oom"))
     container.write_state(
-        Status="exited", Running=False, Pid=0, ExitCode=code, FinishedAt=timestamp(), OOMKilled=killed
+        Status="exited", Running=False, Pid=0, ExitCode=code, FinishedAt=timestamp(node), OOMKilled=killed
     )
     if container.config.get("auto_remove"):
         container.remove()

@@ -7,7 +7,8 @@ import os
 import re
 from typing import NamedTuple, TextIO
 
-from provision.clock import now, sleep
+from provision.clock import sleep
+from provision.rehearsal import wall
 from provision.rehearsal.node import Node
 from provision.rehearsal.standins.docker.errors import DockerError
 from provision.rehearsal.standins.docker.store import SHIM, SHIM_BORN, Container, Json, as_int, strings
@@ -55,7 +56,7 @@ def described(node: Node, container: Container) -> Json:
     }  # fmt: skip
 
 
-def row(container: Container, *, full: bool) -> Json:
+def row(node: Node, container: Container, *, full: bool) -> Json:
     """A container as ``docker ps`` tells it."""
     config, state = container.config, container.state()
     command = " ".join(strings(config["written"]))
@@ -65,8 +66,8 @@ def row(container: Container, *, full: bool) -> Json:
         "ID": container.id if full else container.id[:12], "Image": config["image"],
         "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items()), "LocalVolumes": "0",
         "Mounts": ",".join(bind.split(":")[0] for bind in strings(config["binds"])), "Names": container.name,
-        "Networks": config["network"], "Ports": "", "RunningFor": f"{_ago(str(config['created']))} ago", "Size": "0B",
-        "State": state["Status"], "Status": _status(state),
+        "Networks": config["network"], "Ports": "", "RunningFor": f"{_ago(node, str(config['created']))} ago", "Size": "0B",
+        "State": state["Status"], "Status": _status(node, state),
     }  # fmt: skip
 
 
@@ -88,14 +89,14 @@ def passes(container: Container, filters: list[str]) -> bool:
     return all(_passes(container, kind, values) for kind, values in kinds.items())
 
 
-def moment(text: str) -> float:
+def moment(node: Node, text: str) -> float:
     """``10m``, ``1h30m``, a Unix time or an RFC 3339 time as seconds since 1970; 0 for no text."""
     if not text:
         return 0.0
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
-        return now() - sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+        return wall.now(node.state) - sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
     try:
         return _epoch(text)
     except ValueError:
@@ -183,16 +184,16 @@ def _mount(bind: str) -> Json:
             "Mode": mode[0] if mode else "", "RW": "ro" not in mode, "Propagation": "rprivate"}  # fmt: skip
 
 
-def _status(state: Json) -> str:
+def _status(node: Node, state: Json) -> str:
     if state["Status"] == "running":
-        return f"Up {_ago(str(state['StartedAt']))}"
+        return f"Up {_ago(node, str(state['StartedAt']))}"
     if state["Status"] == "exited":
-        return f"Exited ({state['ExitCode']}) {_ago(str(state['FinishedAt']))} ago"
+        return f"Exited ({state['ExitCode']}) {_ago(node, str(state['FinishedAt']))} ago"
     return "Created"
 
 
-def _ago(text: str) -> str:
-    seconds = int(now() - _epoch(text)) if not text.startswith("0001") else 0
+def _ago(node: Node, text: str) -> str:
+    seconds = int(wall.now(node.state) - _epoch(text)) if not text.startswith("0001") else 0
     if seconds < 1:
         return "Less than a second"
     if seconds < 120:

@@ -15,10 +15,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import localtime, strftime
 from typing import NoReturn
 
 from provision.clock import monotonic
+from provision.rehearsal import wall
 from provision.rehearsal.node import Node
 from provision.rehearsal.rewrite import map_path
 from provision.rehearsal.standins.net import bound_to_all
@@ -376,7 +376,7 @@ def _free(words: Iterator[tuple[str, bool, int]]) -> Iterator[Directive]:
 
 
 def _log(level: str, text: str) -> None:
-    moment = strftime("%Y/%m/%d %H:%M:%S", localtime())
+    moment = wall.local("%Y/%m/%d %H:%M:%S")
     sys.stderr.write(f"{moment} [{level}] {os.getpid()}#{os.getpid()}: {text}\n")
     sys.stderr.flush()
 

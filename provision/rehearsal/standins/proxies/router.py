@@ -19,6 +19,7 @@ from time import gmtime, strftime
 from typing import NoReturn
 
 from provision.clock import monotonic, sleep
+from provision.rehearsal import wall
 from provision.rehearsal.node import Node
 from provision.rehearsal.standins.net import bound_to_all
 from provision.rehearsal.standins.proxies.disaggregated import PrefillFailed, decode, prefill
@@ -303,7 +304,7 @@ def _worker(url: str) -> Worker:
 
 def _log(level: str, text: str) -> None:
     """In colours, as the real one."""
-    moment = strftime("%Y-%m-%d %H:%M:%S", gmtime())
+    moment = strftime("%Y-%m-%d %H:%M:%S", gmtime(wall.now()))
     colour = {"INFO": 32, "WARN": 33}.get(level, 31)
     sys.stdout.write(
         f"\x1b[2m{moment}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m \x1b[2mvllm_router_rs\x1b[0m\x1b[2m:\x1b[0m {text}\n"

@@ -13,7 +13,7 @@ from provision.rehearsal.node import Node
 from provision.rehearsal.standins.net import bound_to_all
 from provision.rehearsal.standins.packages import container, versions
 from provision.rehearsal.standins.process import alive, birth
-from provision.rehearsal.standins.ray import show
+from provision.rehearsal.standins.ray import session, show
 from provision.rehearsal.standins.ray.control import ControlStore
 from provision.rehearsal.standins.ray.lines import Json, Line, dial, rows
 from provision.rehearsal.standins.ray.runtime import Options, join, lend, parse_resources, session_file
@@ -143,6 +143,7 @@ def _begin(node: Node, options: Options) -> Line:
     os.makedirs(os.path.dirname(session_file()), exist_ok=True)
     with open(session_file(), "w", encoding="utf-8") as file:
         file.write(options.address)
+    session.begin(os.path.dirname(session_file()), head=options.head, address=options.address, ip=options.ip)
     _say("\n--------------------\nRay runtime started.\n--------------------\n")
     if options.head:
         _say("Next steps\n  To add another node to this Ray cluster, run\n    ray start --address='"
@@ -171,6 +172,8 @@ def _run(node: Node, options: Options, line: Line) -> NoReturn:
         signal.signal(number, _end)
     lend(node, line)
     sleep(_LOST_SECONDS)
+    session.say(os.path.dirname(session_file()), "raylet", "E", "raylet.cc:412: Failed to get the system config from the GCS: "
+                "the GCS is down; this raylet ends")  # fmt: skip
     _say("\nSome Ray subprocesses exited unexpectedly:\n  raylet [exit code=1]\n\nRemaining processes will be killed.")
     os._exit(1)
 

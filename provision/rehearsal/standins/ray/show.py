@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from time import localtime, strftime
-
-from provision.clock import now
+from provision.rehearsal import wall
 from provision.rehearsal.standins.ray.lines import Json, numbers
 
 _RULE = "---------------------------------------------------------------"
@@ -59,4 +57,4 @@ def _amount(name: str, used: float, total: float) -> str:
 
 
 def _moment() -> str:
-    return strftime("%Y-%m-%d %H:%M:%S", localtime()) + f".{int(now() % 1 * 1e6):06d}"
+    return wall.local("%Y-%m-%d %H:%M:%S") + f".{int(wall.now() % 1 * 1e6):06d}"

@@ -17,6 +17,8 @@ while [ $# -gt 0 ]; do
 done
 booted=0
 [ -z "$human" ] || while read -r word value; do [ "$word" = btime ] && booted=$value; done </proc/stat
+read -r skew 2>/dev/null <'@state@/clock/skew' || skew=0
+booted=$((booted + ${skew%%.*}))
 exec awk -v raw="$raw" -v shown="$shown" -v human="$human" -v levels="$levels" -v booted="$booted" '
 function day(at,  d, era, y, m, s) {
   s = int(at) % 86400; d = int(at / 86400); w = (d + 4) % 7

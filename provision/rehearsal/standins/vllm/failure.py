@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from time import localtime, strftime
 
+from provision.rehearsal import wall
 from provision.rehearsal.standins.vllm import log
 
 _CORE = '"/vllm-workspace/vllm/vllm/v1/engine/core.py", line 708, in run_engine_core'
@@ -35,5 +35,5 @@ def report(failure: StartFailed) -> None:
         [_SERVE, _UTILS],
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
     )
-    moment = strftime("%Y-%m-%d-%H:%M:%S", localtime())
+    moment = wall.local("%Y-%m-%d-%H:%M:%S")
     log.plain(f"[ERROR] {moment} (PID:{os.getpid()}, Device:-1, RankID:-1) ERR99999 UNKNOWN applicaiton exception")

@@ -16,7 +16,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from provision.clock import monotonic, sleep
@@ -55,6 +55,8 @@ class Peer:
         self._file = connection.makefile("rb")
         self._lock = threading.Lock()
         self.alive = True
+        self.late = False
+        self.loaded: tuple[int, ...] = ()
 
     def send(self, message: dict[str, object]) -> None:
         """Send, or notice that the other side is gone."""
@@ -68,13 +70,18 @@ class Peer:
         """The next message; None when the other side is gone."""
         try:
             line = self._file.readline()
-        except OSError:
+        except OSError as error:
+            self.late = isinstance(error, TimeoutError)
             line = b""
         if not line.endswith(b"\n"):
             self.alive = False
             return None
         message = json.loads(line)
         return message if isinstance(message, dict) else None
+
+    def limit_patience(self, seconds: float) -> None:
+        """Wait so long for the next message, no longer."""
+        self._connection.settimeout(seconds)
 
     def forget_patience(self) -> None:
         """From now on wait without limit."""
@@ -97,6 +104,8 @@ class Head:
         self._answers: dict[int, threading.Event] = {}
         self._next = 0
         self.lost: list[int] = []
+        self.patience = 0.0
+        self.complaint: Callable[[Sequence[int]], StartFailed] | None = None
 
     def gather(self) -> None:
         """Wait, as long as it takes, until every rank has said hello; then tell all to load."""
@@ -110,7 +119,8 @@ class Head:
             threading.Thread(target=self._follow, args=(peer,), daemon=True).start()
 
     def await_ready(self) -> None:
-        """Wait until every rank has loaded. Raises when a worker died meanwhile."""
+        """Wait until every rank has loaded. Raises when a worker died meanwhile, or ``patience`` (0: endless) ends."""
+        until = monotonic() + self.patience if self.patience else float("inf")
         with self._changed:
             while len(self._ready) < self._rules.total:
                 if self.lost:
@@ -119,7 +129,12 @@ class Head:
                         f"Failed core proc(s): {{'EngineCore_DP{self.lost[0]}': 1}}",
                         engine=self.lost[0],
                     )
+                absent = sorted({*range(self._rules.total)} - self._ready)
+                if monotonic() > until and self.complaint:
+                    raise self.complaint(absent)
                 self._changed.wait(0.2)
+        for peer in self._each():
+            peer.send({"do": "serve"})
 
     def generate(self, rank: int, timeout: float) -> bool:
         """Let the process that has ``rank`` do its part of a request; False where it didn't."""
@@ -179,6 +194,8 @@ class Head:
             with self._changed:
                 if message.get("did") == "load":
                     self._ready.update(mine)
+                    for other in self._each():
+                        other.send({"do": "loaded", "ranks": sorted(self._ready)})
                 elif message.get("did") == "generate":
                     self._answers.pop(_number(message, "number"), threading.Event()).set()
                 self._changed.notify_all()
@@ -239,12 +256,20 @@ def join(hello: Hello, address: str, port: int, patience: float) -> Peer:
     )
 
 
-def work(peer: Peer, did: Callable[[int], None]) -> None:
-    """A worker's life: do what the head asks until it is gone; then stay, as the real one stays."""
-    while (message := peer.receive()) is not None:
+def work(peer: Peer, did: Callable[[int], None], *, patience: float = 0.0) -> bool:
+    """A worker's life: do what the head asks until it is gone, or another is; then stay, as the real one stays. False
+    where not all have loaded within ``patience`` seconds (0: endless)."""
+    if patience:
+        peer.limit_patience(patience)
+    while (message := peer.receive()) is not None and message.get("do") != "mourn":
+        if message.get("do") == "serve":
+            peer.forget_patience()
+        if message.get("do") == "loaded":
+            peer.loaded = _ranks(message)
         if message.get("do") == "generate":
             did(_number(message, "rank"))
             peer.send({"did": "generate", "number": _number(message, "number")})
+    return not peer.late
 
 
 def log_waiting(count: int) -> None:

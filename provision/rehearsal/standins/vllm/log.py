@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from time import localtime, strftime
 from typing import TextIO
+
+from provision.rehearsal import wall
 
 LINK_ERROR = (
     "[ERROR] HCCL EI0006: Getting socket times out. Reason: 1. The remote does not initiate a connect request. some NPUs in "
@@ -65,7 +66,7 @@ def bare_traceback(frames: list[str], last: str) -> None:
 
 def _write(stream: TextIO, who: str, level: str, where: str, text: str) -> None:
     prefix = f"({who} pid={os.getpid()}) " if who else ""
-    line = f"{prefix}{level} {strftime('%m-%d %H:%M:%S', localtime())} [{where}] {text}\n"
+    line = f"{prefix}{level} {wall.local('%m-%d %H:%M:%S')} [{where}] {text}\n"
     with _lock:
         stream.write(line)
         stream.flush()

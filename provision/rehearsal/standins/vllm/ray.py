@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from time import localtime, strftime
 
 from provision.clock import monotonic, sleep
+from provision.rehearsal import wall
 from provision.rehearsal.standins import npu
 from provision.rehearsal.standins.ray.lines import Json, Line, dial, numbers, rows
 from provision.rehearsal.standins.ray.runtime import session_file
@@ -150,4 +150,4 @@ def _session() -> str:
 
 
 def _ray_log(text: str) -> None:
-    log.plain(f"{strftime('%Y-%m-%d %H:%M:%S', localtime())},000\tINFO worker.py:1771 -- {text}")
+    log.plain(f"{wall.local('%Y-%m-%d %H:%M:%S')},000\tINFO worker.py:1771 -- {text}")

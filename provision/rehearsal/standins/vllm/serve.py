@@ -15,6 +15,7 @@ from provision.rehearsal.standins.net import bound_to_all
 from provision.rehearsal.standins.vllm import arguments as command_line
 from provision.rehearsal.standins.vllm import group, log, rules
 from provision.rehearsal.standins.vllm.api import VERSION, Api, Settings
+from provision.rehearsal.standins.vllm.ending import Ending
 from provision.rehearsal.standins.vllm.engines import Engines, Partners
 from provision.rehearsal.standins.vllm.failure import StartFailed, report
 from provision.rehearsal.standins.vllm.site import Model, Site
@@ -49,6 +50,7 @@ class _Server:
         self._site = Site(node, given)
         self._transfer: Transfer | None = None
         self._began = monotonic()
+        self._ending = Ending(self._site, self._began)
 
     def run(self) -> int:
         """The story of a server."""
@@ -64,7 +66,7 @@ class _Server:
         partners = self._meet(model)
         self._load(model, dies)
         if partners is not None:
-            partners.await_ready()
+            self._await(partners)
         assert bound is not None
         return self._serve_api(bound, model, partners)
 
@@ -106,7 +108,17 @@ class _Server:
             head = group.Head(expected, site.own(address), self._given.number("data-parallel-rpc-port", 29550))
             log.info(_API, "utils.py:712", f"Started DP Coordinator process (PID: {os.getpid()})")
         head.gather()
+        head.patience, head.complaint = self._ending.patience, self._ending.timed_out
         return head
+
+    def _await(self, partners: Partners) -> None:
+        """Wait until the others have loaded too; by a fault their loss is made much of."""
+        try:
+            partners.await_ready()
+        except StartFailed:
+            if partners.lost:
+                self._ending.mourn()
+            raise
 
     @property
     def _patience(self) -> float:
@@ -117,7 +129,10 @@ class _Server:
         peer = self._join(model)
         self._load(model, dies)
         peer.send({"did": "load"})
-        group.work(peer, lambda rank: None)
+        if not group.work(peer, lambda rank: None, patience=self._ending.patience):
+            there = {*peer.loaded, *self._site.engines}
+            raise self._ending.timed_out([rank for rank in range(self._site.dp) if rank not in there])
+        self._ending.mourn()
         threading.Event().wait()
         return 0
 
@@ -198,7 +213,8 @@ class _Server:
         return int(number)
 
     def _die_if_told(self) -> None:
-        """The fault of a server that dies while it loads."""
+        """The faults of a server that dies, or falls silent, while it loads."""
+        self._ending.look()
         words = self._node.state.get("vllm/die_at_start").split(maxsplit=2)
         if not words or monotonic() - self._began < float(words[0]):
             return
