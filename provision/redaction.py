@@ -104,6 +104,54 @@ _FORMS = (
 _INNER = rb"\\(?!\\*[nrt\"'])|(?<=\w)'(?=\w)"
 """A backslash that is no part of an escape of JSON, however deep; an apostrophe."""
 _SSHPASS = _Form(re.compile(rb"sshpass[ \t]+-p[ \t]*\\*[\"']?((?!\xe2\x80\xa6|\$)(?:[^\s\"'\\]|" + _INNER + rb")+)"))
+_PLAIN = rb"((?![$/{<*]|\xe2\x80\xa6|(?i:none|null|true|false|auto|required|empty|error|unset)\b)[^\s\"'\\,;|&}]{4,})"
+"""A value without blanks that is no path, variable or template."""
+_LOGIN = _Form(
+    re.compile(
+        rb"(?:docker|podman|nerdctl|helm|oras|skopeo)[^\n|;&]{0,80}?\blogin\b[^\n|;&]{0,200}?[ \t]-p[ \t=]*[\"']?"
+        + _PLAIN
+    )
+)
+_NETRC = _Form(re.compile(rb"\blogin[ \t]+\S{1,200}[ \t]+password[ \t]+" + _PLAIN))
+_CURL = _Form(
+    re.compile(
+        rb"\b(?:curl|wget)\b[^\n]{0,400}?[ \t](?:-u|--user|--proxy-user|-U)[ \t=]*[\"']?[^\s:\"'/]{1,100}:" + _PLAIN
+    )
+)
+_IPMI = _Form(re.compile(rb"\bipmitool\b[^\n]{0,200}?[ \t]-P[ \t]*[\"']?" + _PLAIN))
+_SHORT_NAMES = _Form(
+    re.compile(
+        rb"(?:[A-Za-z0-9]_(?:PWD|pwd|PW|pw)|[A-Z0-9]_(?:SK|PAT)|\bSSHPASS|\bpsk)"
+        rb"(?:\\*[\"'])?[ \t]*[=:][ \t]*(?:\\*[\"'])?" + _PLAIN
+    ),
+    re.compile(rb"[A-Za-z]"),
+)
+_NAMED_VALUE = _Form(
+    re.compile(
+        rb"\bname\\*[\"']?:[ \t]*\\*[\"']?[\w.-]{0,80}(?:TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY|CREDENTIALS?)"
+        rb"\\*[\"']?(?:\s|\\+n){0,40},?(?:\s|\\+n){0,40}\\*[\"']?value\\*[\"']?:[ \t]*\\*[\"']?" + _PLAIN
+    )
+)
+"""A list of variables, as Kubernetes writes it."""
+_HERE = _Form(
+    re.compile(rb"(?:\bsudo\b[^\n|<]{0,40}[ \t]-S[^\n|<]{0,40}|\bchpasswd[ \t]*)<<<[ \t]*[\"']?((?![$])[^\s\"'\\]{4,})")
+)
+_SIGNATURE = _Form(re.compile(rb"[?&](?:X-Amz-|x-obs-|x-oss-)?[Ss]ignature=([^\s\"'&\\]{8,})"))
+_COOKIE = _Form(re.compile(rb"\b(?:[Cc]ookie)\\*[\"']?:[ \t]*\\*[\"']?[\w.-]{1,80}=([^\s;\"'\\]{8,})"))
+_KEY_DATA = _Form(re.compile(rb"client-key-data\\*[\"']?:[ \t]*\\*[\"']?([A-Za-z0-9+/=]{20,})"))
+_CHINESE = _Form(
+    re.compile(
+        rb"(?:\xe5\xaf\x86\xe7\xa0\x81|\\+u5bc6\\+u7801)[ \t]*(?::|=|\xef\xbc\x9a|\xe4\xb8\xba|\xe6\x98\xaf|\\+uff1a)"
+        rb"[ \t]*(?![$*<{])([!#-&(-\[\]-~]{4,})"
+    )
+)
+"""The Chinese word for a password, also as JSON escapes it."""
+_PIPED = _Form(
+    re.compile(
+        rb"\b(?:echo|printf)[ \t]+(?:-n[ \t]+)?[\"']?((?![$%])[^\s\"'|\\]{4,})[^\n|]{0,20}\|[^\n|]{0,120}?"
+        rb"(?:--password-stdin|\bsudo\b[^\n|]{0,20}[ \t]-S|\bchpasswd)"
+    )
+)
 _PRIVATE_KEY = _Form(
     re.compile(rb"BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----((?:[^\"'\\-]|\\(?!\\*[\"'])|-(?!----))*+)")
 )
@@ -386,6 +434,24 @@ def _quote_before(data: bytes, start: int) -> bytes:
 
 _FINDERS: tuple[tuple[bytes, tuple[Callable[[bytes, bytes], Iterator[Span]], ...]], ...] = (
     *((needle, (form,)) for needle, form in _FORMS),
+    (b"login", (_LOGIN, _NETRC)),
+    (b"curl", (_CURL,)),
+    (b"wget", (_CURL,)),
+    (b"ipmitool", (_IPMI,)),
+    (b"sshpass", (_SHORT_NAMES,)),
+    (b"psk", (_SHORT_NAMES,)),
+    (b"_pw", (_SHORT_NAMES,)),
+    *((needle + end, (_SHORT_NAMES,)) for needle in (b"_sk", b"_pat") for end in (b"=", b'"', b":", b"\\")),
+    (b"signature=", (_SIGNATURE,)),
+    (b"cookie", (_COOKIE,)),
+    (b"client-key-data", (_KEY_DATA,)),
+    (b"\xe5\xaf\x86\xe7\xa0\x81", (_CHINESE,)),
+    *((needle, (_PIPED,)) for needle in (b"password-stdin", b"sudo ", b"chpasswd")),
+    (b"<<<", (_HERE,)),
+    (b'value":', (_NAMED_VALUE,)),
+    (b"value:", (_NAMED_VALUE,)),
+    (b"value\\", (_NAMED_VALUE,)),
+    (b"u5bc6", (_CHINESE,)),
     (b"@", (_logins,)),
     (b"token", (_finder("token", b"token" + _MORE),)),
     (b"secret", (_finder("secret", b"secret" + _MORE),)),

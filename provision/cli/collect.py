@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision import clock
 from provision.amounts import size_text
+from provision.cli.moments import EXAMPLES, moment
 from provision.cli.nodes import looking
 from provision.cli.options import node_options, print_json
 from provision.errors import UsageError
@@ -49,11 +51,11 @@ def _parts(context: click.Context, option: click.Parameter, value: str) -> froze
 
 
 def _since(context: click.Context, option: click.Parameter, value: str) -> str:
-    from provision.diagnose.items import seconds_since
-
-    if value and seconds_since(value) is None:
-        raise click.BadParameter(f"'{value}' is not like 10m, 1h30m or 2026-01-31T08:00:00Z", context, option)
-    return value
+    """A time as ``logs --since`` takes it, as seconds since the epoch."""
+    try:
+        return f"{moment(value, clock.now()):.3f}" if value else ""
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
 
 
 @click.command("collect", short_help="Make one archive of all logs and states, for later or for others.")
@@ -66,7 +68,7 @@ def _since(context: click.Context, option: click.Parameter, value: str) -> str:
     help="The archive. Default: CLUSTER-TIME.tar.gz in this folder.",
 )
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
-@click.option("--since", default="", callback=_since, metavar="TIME", help="Only what is newer: 2h, or a time.")
+@click.option("--since", default="", callback=_since, metavar="TIME", help=f"Only what is newer: {EXAMPLES}.")
 @click.option(
     "--max-file",
     callback=_amount,
@@ -235,19 +237,23 @@ class Reporter:
         self._count = nodes
         self._began = monotonic()
         self._live = sys.stderr.isatty()
+        self._over = False
         self._lock = Lock()
 
     def __call__(self, progress: Progress) -> None:
         with self._lock:
             self._nodes[progress.node] = progress
+            if self._over:
+                return
             if self._live:
                 self._redraw()
             elif progress.done:
                 click.echo(f"{_summary(progress)}{': ' + progress.doing if progress.doing else ''}", err=True)
 
     def end(self) -> None:
-        """Take the line away."""
+        """Take the line away; what nodes that are being left still say is not shown."""
         with self._lock:
+            self._over = True
             if self._live:
                 click.echo("\r\x1b[K", nl=False, err=True)
                 self._live = False

@@ -123,14 +123,19 @@ def addressed(diagnosis: Diagnosis, source: Source) -> Diagnosis:
     without those that would read its logs again."""
     from dataclasses import replace
 
-    from provision.shell import quote
-
     if not source.live and not source.evidence.manifest.cluster:
         here = tuple(c for c in diagnosis.commands if not c.startswith("qnext-provision logs "))
         return replace(diagnosis, commands=here)
-    if not source.live or source.inventory == "cluster.yaml":
-        return diagnosis
-    own = f"-i {quote(source.inventory)}"
+    return with_inventory(diagnosis, source.inventory) if source.live else diagnosis
+
+
+def with_inventory(diagnosis: Diagnosis, inventory: str) -> Diagnosis:
+    """With an inventory's own path in the commands, for them to be pasted."""
+    from dataclasses import replace
+
+    from provision.shell import quote
+
+    own = f"-i {quote(inventory)}"
     return replace(diagnosis, commands=tuple(c.replace("-i cluster.yaml", own) for c in diagnosis.commands))
 
 
@@ -150,13 +155,59 @@ def _from_disk(paths: Sequence[Path], run: str | None) -> Source:
     from provision.shell import quote
 
     if run is not None:
-        folder = run_folder(run)
-        return Source(opening.open_evidence([folder]), f"--run {quote(run)}")
+        return Source(_of_run(run_folder(run)), f"--run {quote(run)}")
     if list(paths) == [Path("-")]:
         if sys.stdin.isatty():
             raise UsageError("stdin is a terminal", hint="docker logs x 2>&1 | qnext-provision diagnose -")
         return Source(opening.from_stream(sys.stdin.buffer), "-")
     return Source(opening.open_evidence(paths), " ".join(quote(str(path)) for path in paths))
+
+
+def _of_run(folder: Path) -> Evidence:
+    """What a run kept. Raises ``UsageError`` for one that kept no log, with how it ended instead."""
+    from provision.diagnose import opening
+
+    try:
+        return opening.open_evidence([folder])
+    except UsageError as error:
+        if not error.message.startswith(("there is no log", f"the run {folder.name} has kept no logs")):
+            raise
+        ended = _record(folder).get("summary") or "it has not ended, or was cut off"
+        hint = "the logs of servers that were there before it: qnext-provision diagnose -i cluster.yaml"
+        other = next((path.name for path in reversed(_runs()) if (path / "evidence.tar.gz").is_file()), "")
+        hint = f"the last one that kept logs: --run {other}" if other else hint
+        raise UsageError(f"run {folder.name} kept no server's log: {ended}", hint=hint) from None
+
+
+def _runs() -> list[Path]:
+    """The folders of recorded runs, the newest last."""
+    from provision.store.run_directory import state_folder
+
+    return sorted(path.parent for path in state_folder().glob("*/run.json") if not path.parent.is_symlink())
+
+
+def _record(folder: Path) -> Mapping[str, object]:
+    """``run.json`` of a run; empty where it can't be read."""
+    import json
+
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _last_failure(cluster: str) -> str:
+    """How the last run of this cluster failed, if it did: servers that were never started say nothing."""
+    for folder in reversed(_runs()):
+        record = _record(folder)
+        if record.get("cluster") != cluster:
+            continue
+        if record.get("exit_code") in (None, 0, 130):
+            return ""
+        kept = f" (qnext-provision diagnose --run {folder.name})" if (folder / "evidence.tar.gz").is_file() else ""
+        return f"the last `{record.get('command')}` of {record.get('started')} {record.get('summary')}{kept}"
+    return ""
 
 
 def _from_cluster(inventory_path: Path, limit: str | None, forks: int) -> Source:
@@ -181,7 +232,7 @@ def run_folder(run: str) -> Path:
             return Path(run)
         raise UsageError(f"{run}: this is no folder of a run", hint="it would hold run.json")
     base = state_folder()
-    runs = sorted(path.parent for path in base.glob("*/run.json") if not path.parent.is_symlink())
+    runs = _runs()
     if not runs:
         raise UsageError(f"no run is recorded in {base}", hint="QNEXT_STATE names another place")
     found = runs[-1:] if run == "latest" else [path for path in runs if run in (path.name, path.name[-6:])]
@@ -216,12 +267,15 @@ def _print(diagnosis: Diagnosis, source: Source, *, verbose: bool) -> None:
     from provision.secrets import redact
 
     terminal = sys.stdout.isatty()
-    colour = terminal and not os.environ.get("NO_COLOR")
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = shutil.get_terminal_size().columns if terminal and not verbose else 0
     report = f"qnext-provision report --github {source.words}" if _reports() and source.words != "-" else ""
     told = lines(diagnosis, colour=colour, width=width, verbose=verbose, report=report)
     click.echo(redact("\n".join(told)), color=colour)
     _print_notes(source, verbose=verbose)
+    last = _last_failure(source.evidence.manifest.cluster) if source.live and not diagnosis.failed else ""
+    if last:
+        click.echo(redact(f"note: {last}"), err=True)
 
 
 def _print_notes(source: Source, *, verbose: bool) -> None:

@@ -24,6 +24,7 @@ _SCOPES = {
 }
 _ROLES = {
     "cause": "may be the first cause of a failure",
+    "end": "tells of an end by force: the first cause where the process had no error before",
     "symptom": "mostly follows a failure of another process",
     "consequence": "says only that something above it went wrong",
     "complaint": "says that another process fails",

@@ -57,6 +57,13 @@ class Logs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return ["collect"]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] != "collect" and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}' of `logs`: there is `collect`; a process is chosen by --process.")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name != "collect":
             return None
@@ -187,9 +194,13 @@ def command(
         batches = _followed(look, choice, part) if follow else _printed(found, part)
         write = _writer(found, as_json=as_json, fold=fold, stamps=timestamps)
         with suppress(KeyboardInterrupt):  # Ctrl-C is how following ends
-            any_line = _write_all(batches, kept, write)
-            if follow and not found and not any_line:
+            lines, shown = _write_all(batches, kept, write)
+            if follow and not found and not lines:
                 return _nothing(look)
+            if follow and until is None:
+                click.echo("every process has ended", err=True)
+            elif lines and not shown:
+                click.echo(f"none of the {lines} lines is of those chosen by --level and --grep", err=True)
         return look.exit_code
 
 
@@ -254,15 +265,16 @@ def _write_all(
     batches: Iterator[list[LogLine]],
     kept: Callable[[Sequence[LogLine]], list[LogLine]],
     write: tuple[Write, Callable[[], str]],
-) -> bool:
-    """Whether there was any line."""
+) -> tuple[int, int]:
+    """How many lines there were, and how many of them were chosen."""
     text, rest = write
-    any_line = False
+    lines = shown = 0
     for batch in batches:
-        any_line = any_line or bool(batch)
-        _out(text(kept(batch)))
+        chosen = kept(batch)
+        lines, shown = lines + len(batch), shown + len(chosen)
+        _out(text(chosen))
     _out(rest())
-    return any_line
+    return lines, shown
 
 
 def _out(text: str) -> None:

@@ -182,8 +182,11 @@ def _run(
     return report.exit_code
 
 
-EVIDENCE_TIMEOUT = 120.0
-"""Seconds that a node may take to tell why a run failed."""
+EVIDENCE_TIMEOUT = 60.0
+"""Seconds that a node may take to tell why a run failed: what tells most comes first."""
+
+EVIDENCE_TOOLS = 10
+"""Seconds of them for npu-smi and hccn_tool."""
 
 
 def _evidence(
@@ -196,12 +199,20 @@ def _evidence(
     from provision.errors import Interrupted, Unreachable
     from provision.events import Note
     from provision.shell import quote
+    from provision.store.run_directory import state_folder
 
     lost = {error.node: error.message for error in errors if isinstance(error, Unreachable) and error.node}
     text = f"collecting what the nodes tell of it, for {EVIDENCE_TIMEOUT:.0f} s at most"
     cluster.tell(Note(text=text))
     try:
-        limits = Options(max_file=16_000_000, max_node=64_000_000, timeout=EVIDENCE_TIMEOUT, texts=texts_of(inventory))
+        limits = Options(
+            max_file=16_000_000,
+            max_node=64_000_000,
+            timeout=EVIDENCE_TIMEOUT,
+            tools=EVIDENCE_TOOLS,
+            brief=True,
+            texts=texts_of(inventory),
+        )
         told = next((str(error) for error in errors), "")
         got = kept(cluster, folder, limits, error=told, unreachable=lost, finish=summaries)
     except Interrupted:
@@ -210,9 +221,11 @@ def _evidence(
         cluster.tell(Note(text=f"it could not be collected: {type(error).__name__}: {error}", level="warn"))
         return {}
     without = f", without {', '.join(got.missing)}" if got.missing else ""
+    here = folder.parent == state_folder()  # then its short id will do, and stay on one line of a terminal
+    which = f"--run {folder.name[-6:]}" if here else quote(got.path)
     return {
         "evidence": f"{got.path} ({size_text(got.size)}){without}",
-        "diagnose": f"qnext-provision diagnose {quote(got.path)}",
+        "diagnose": f"qnext-provision diagnose {which}",
     }
 
 

@@ -152,8 +152,9 @@ def fault(folder: Path, clear: bool, as_list: bool, node: str | None, key: str |
     """
     faults = _module("faults")
     if as_list:
+        wide = max(len(known.values) for known in faults.FAULTS)
         for known in faults.FAULTS:
-            click.echo(f"{known.key:34} {known.values:26} {known.effect}")
+            click.echo(f"{known.key:34} {known.values:{wide}} {known.effect}")
         return
     if node is None or key is None or (value is None and not clear):
         raise UsageError(

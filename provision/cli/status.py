@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
     from provision.evaluate.status import ClusterStatus, ProcessStatus
 
 _WIDEST = 10_000
+_LEAST = 8
+"""Columns of the drift at least: a letter a line is no text."""
+_ROOMY = 100
 _REASONS = 3
 """Groups that have failed of which the reason is told."""
+_ENDED = "exited with exit status"
 _COLUMNS = ("rank", "api", "state", "age", "health", "devices", "image")
 
 
@@ -106,6 +113,7 @@ def _why(look: Look, found: ClusterStatus) -> list[Diagnosis]:
 
 
 def _data(look: Look, found: ClusterStatus | None, why: Sequence[Diagnosis] = ()) -> object:
+    from provision.cli.diagnose import with_inventory
     from provision.facts.kinds import as_data
     from provision.render.diagnosis import as_data as as_diagnosis
 
@@ -118,7 +126,7 @@ def _data(look: Look, found: ClusterStatus | None, why: Sequence[Diagnosis] = ()
         "degraded": degraded,
         "up": bool(found and found.up and not unreachable),
         "unreachable": unreachable,
-        "diagnosis": [as_diagnosis(told) for told in why],
+        "diagnosis": [as_diagnosis(with_inventory(told, look.inventory.path)) for told in why],
     }
 
 
@@ -127,10 +135,21 @@ def _print(look: Look, found: ClusterStatus | None, why: Sequence[Diagnosis] = (
 
     if found:
         show(_table(found))
-        click.echo(_sentence(found))
-        for line in _reasons(why, look.inventory.path):
-            click.echo(redact(line))
+        for line in (_sentence(found), *_reasons(why, look.inventory.path)):
+            click.echo(_wrapped(redact(line)))
     look.tell_unreachable()
+
+
+def _narrow() -> bool:
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < _ROOMY
+
+
+def _wrapped(text: str) -> str:
+    """On a terminal broken between words; a command to be pasted never is."""
+    if not sys.stdout.isatty() or text.startswith("proof: "):
+        return text
+    width = max(shutil.get_terminal_size().columns, 40)
+    return textwrap.fill(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _reasons(why: Sequence[Diagnosis], inventory: str) -> Iterator[str]:
@@ -177,11 +196,11 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
     from rich.table import Table
 
     several = len(found.groups) > 1 or any(p.kind in ("router", "pool") for p in found.processes)
-    gap = 0 if several else 1  # beside the box's own: two more columns shall fit a terminal too
+    gap = 0 if several or _narrow() else 1  # beside the box's own: two more columns shall fit a terminal too
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, gap, 0, 0))
     for column in ("node", *(("group", "role") if several else ()), "process", *_COLUMNS):
         table.add_column(column, no_wrap=not foldable, overflow="fold")
-    table.add_column("drift", overflow="fold")
+    table.add_column("drift", overflow="fold", min_width=_LEAST)
     for p in _by_group(found) if several else found.processes:
         state = p.state if p.exit_code is None else f"{p.state} ({p.exit_code})"
         good = p.state == "running" and not p.drift and p.health != "dead"
@@ -197,10 +216,16 @@ def _table(found: ClusterStatus, *, foldable: bool = False) -> Table:
             p.health,
             devices(p.devices),
             p.image_id[7:19],
-            "; ".join(p.drift) or "none",
+            _drift(p),
         )
         table.add_row(*row, style=style)
     return table
+
+
+def _drift(process: ProcessStatus) -> str:
+    """How it differs from what is declared; that it has ended stands under its state already."""
+    texts = [text for text in process.drift if process.exit_code is None or not text.startswith(_ENDED)]
+    return "; ".join(texts) or ("-" if process.drift else "none")
 
 
 def _role(process: ProcessStatus) -> str:

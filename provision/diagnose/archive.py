@@ -6,6 +6,7 @@ interrupted goes on. Names that come from nodes are made harmless before they na
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -97,6 +98,7 @@ class Partial:
         self.target = target
         self.path = partial_path(target)
         self.name = name
+        self._lock = -1
 
     @property
     def folder(self) -> Path:
@@ -111,14 +113,16 @@ class Partial:
             hint = "name another file with -o, or remove this one"
             raise UsageError(f"{target} exists already, and is not overwritten", hint=hint)
         try:
-            if afresh and path.is_dir():
-                shutil.rmtree(path)
             path.mkdir(mode=0o700, exist_ok=True)
+            lock = _locked(path)
+            if afresh:
+                _emptied(path)
             (path / "nodes").mkdir(mode=0o700, exist_ok=True)
             known = path / "name"
             if not known.exists():
                 _write(known, name.encode())
             made = cls(target, safe_path(known.read_text(encoding="utf-8")).replace("/", "_"))
+            made._lock = lock
             made.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="name another place with -o") from None
@@ -185,6 +189,29 @@ class Partial:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let another call go on from here."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _locked(path: Path) -> int:
+    """A lock on the folder, which ends with its holder. Raises ``UsageError`` where another call has it."""
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        hint = "wait for it, or name another file with -o"
+        raise UsageError(f"another call is collecting into {path}", hint=hint) from None
+    return lock
+
+
+def _emptied(path: Path) -> None:
+    for one in path.iterdir():
+        shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 def partial_path(target: Path) -> Path:

@@ -7,6 +7,7 @@ tell nothing of each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -29,8 +30,13 @@ E = TypeVar("E", LaunchFailed, ProofFailed)
 SHOWN = 12
 """Lines of the first cause's log that an operator sees at once; the rest is in the run directory."""
 
+BEFORE = 4
+"""Of those, lines before the decisive one, at most."""
+
 FOLLOWED = 6
 """Others that failed, further proofs, silent ranks: so many of each are told at once."""
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
 
 _EVERYWHERE = "the logs of every process are in the run directory, under logs/"
 
@@ -119,7 +125,7 @@ def _told(kind: type[E], how: str, process: Process, evidence: Evidence) -> E:
         error = kind(how, node=node, process=name, evidence=last, hint=_EVERYWHERE)
     else:
         error = kind(
-            f"{how}; first cause: {found.title}{_elsewhere(found, node, name)}",
+            f"{_placed(how, found, node, name)}; first cause: {found.title}{_elsewhere(found, node, name)}",
             node=found.node or node,
             process=name,
             evidence="\n".join(shown(found)) or last,
@@ -132,7 +138,15 @@ def _told(kind: type[E], how: str, process: Process, evidence: Evidence) -> E:
 def _elsewhere(found: Diagnosis, node: str, process: str) -> str:
     if not found.node or (found.node, found.process) in ((node, process), (node, "")):
         return ""
-    return f" (first on {found.node}{f', {found.process}' if found.process else ''})"
+    return f" ({f'{found.process} ' if found.process else ''}on {found.node})"
+
+
+def _placed(how: str, found: Diagnosis, node: str, process: str) -> str:
+    """The error bears the node of the first cause; where that is another one, the process that was noticed has its own
+    beside it."""
+    how = how.removesuffix(".")
+    known = found.node in ("", node) or not how.startswith(f"{process} ")
+    return how if known else f"{process} on {node}{how.removeprefix(process)}"
 
 
 def shown(found: Diagnosis) -> Iterator[str]:
@@ -142,7 +156,9 @@ def shown(found: Diagnosis) -> Iterator[str]:
         yield from _proof(proof, whole=number == 0)
     yield from _few("silent", [_odd(one) for one in found.silent])
     yield from _few("late", [_odd(one) for one in found.late])
-    yield from _few("first error of", [f"{_place(one)}{_at(one.time)}: {one.line}" for one in found.earliest])
+    yield from _few(
+        "first error of", [f"{_place(one)}{_at(one.time)}: {_unstamped(one.line)}" for one in found.earliest]
+    )
     yield from _few("then", [_step(step) for step in found.chain])
     if found.missing:
         yield f"no evidence of {', '.join(found.missing)}"
@@ -152,14 +168,21 @@ def _proof(proof: Proof, *, whole: bool) -> Iterator[str]:
     """Where and when, then the line; of the first proof those around it too."""
     around = [line for line in proof.excerpt.splitlines() if line.strip()] if whole else []
     yield f"{_place(proof)}{_at(proof.time)}:"
-    yield from _near(around, proof.line) if around else [proof.line]
+    decisive = proof.line.strip()
+    for line in _near(around, decisive) if around else [proof.line]:
+        yield ("> " if decisive and decisive in line else "  ") + _unstamped(line)
 
 
 def _near(lines: Sequence[str], decisive: str) -> list[str]:
-    """Not more than ``SHOWN`` lines, among them the decisive one."""
-    at = next((number for number, line in enumerate(lines) if decisive and decisive.strip() in line), len(lines) - 1)
-    first = max(0, min(at - SHOWN // 2, len(lines) - SHOWN))
+    """Not more than ``SHOWN`` lines, among them the decisive one; of what stands before it least is worth reading."""
+    at = next((number for number, line in enumerate(lines) if decisive and decisive in line), len(lines) - 1)
+    first = max(0, at - BEFORE)
     return list(lines[first : first + SHOWN])
+
+
+def _unstamped(line: str) -> str:
+    """Without docker's stamp: the time stands above, and the line is long enough."""
+    return _STAMP.sub("", line, count=1)
 
 
 def _place(proof: Proof) -> str:
@@ -189,7 +212,7 @@ def _few(name: str, texts: Sequence[str]) -> Iterator[str]:
 def tail(evidence: Evidence, node: str, process: str) -> str:
     """The last lines of what a process wrote."""
     logs = [log for log in evidence.logs if (log.node, log.process, log.source) == (node, process, "stdout")]
-    return "\n".join(logs[0].text.rstrip().splitlines()[-SHOWN:]) if logs else _unread(evidence, node)
+    return "\n".join(map(_unstamped, logs[0].text.rstrip().splitlines()[-SHOWN:])) if logs else _unread(evidence, node)
 
 
 def _unread(evidence: Evidence, node: str) -> str:

@@ -7,6 +7,7 @@ Keys of an entry::
     title      what happened, in a few words
     signature  regular expression, searched in one line
     role       cause (default): may be the first cause
+               end: a process was ended by force: the first cause where it had no error of its own before
                symptom: mostly follows a failure of another process; the first cause only where there is no better
                consequence: says only that something above it went wrong; never the first cause
                complaint: says that another process fails; the first cause only where no process tells anything else
@@ -23,7 +24,7 @@ Keys of an entry::
 A signature may name a group ``code`` (or ``hccl``, ``drv``: numbers that mean something only with their kind; a digit
 behind tells several groups apart). Then title, cause and remedy may speak of it: ``{code}``, ``{name}``, ``{meaning}``
 and ``{remedy}`` are what ``codes`` knows of the code that the line holds, so that one entry tells of each code of a
-family by its own name.
+family by its own name. Any other group, ``host`` say, may be spoken of as it stands in the line: ``{host}``.
 
 Where several entries match a line, the order of files and entries decides: the special ones stand first.
 """
@@ -33,7 +34,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,13 +44,13 @@ from provision.diagnose import codes
 from provision.diagnose.logline import CALM, parse
 from provision.diagnose.triggers import pieces, triggers
 
-Role = Literal["cause", "symptom", "consequence", "complaint", "noise"]
+Role = Literal["cause", "end", "symptom", "consequence", "complaint", "noise"]
 
 _FOLDER = Path(__file__).parent / "catalogue"
 _FILES = ("hccl", "build", "models", "npu", "groups", "vllm", "cann", "kernel", "host")
 _NOT_SHOWN = ("no code", "", "the line does not tell why", "read the lines around it")
 
-_ORDER: tuple[Role, ...] = ("noise", "cause", "complaint", "symptom", "consequence")
+_ORDER: tuple[Role, ...] = ("noise", "cause", "end", "complaint", "symptom", "consequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +179,21 @@ def _table() -> tuple[dict[str, list[int]], dict[re.Pattern[str], list[int]]]:
 def _told_of_code(entry: Entry, line: str) -> Entry:
     """The entry, told of the code that the line holds."""
     found = entry.signature.search(line)
-    told = {kind: text for kind, text in found.groupdict().items() if text} if found else {}
+    told = {kind.rstrip("0123456789"): text for kind, text in found.groupdict().items() if text} if found else {}
+    if told and not told.keys() & _CODED:
+        return _with_words(entry, tuple(told.items()))
     kind, text = next(iter(told.items()), ("", ""))
-    kind = kind.rstrip("0123456789")
     known = codes.lookup(text if kind == "code" or text.startswith("-") else f"{kind}-{text}")
     return _with_code(entry, known)
+
+
+_CODED = {"code", "hccl", "drv"}
+
+
+@lru_cache(maxsize=256)
+def _with_words(entry: Entry, words: tuple[tuple[str, str], ...]) -> Entry:
+    """An entry whose words speak of what the line says."""
+    return _filled(entry, *_NOT_SHOWN, words)
 
 
 @cache
@@ -192,8 +203,17 @@ def _with_code(entry: Entry, code: codes.Code | None) -> Entry:
     return _filled(entry, *shown)
 
 
-def _filled(entry: Entry, code: str, name: str, meaning: str, remedy: str) -> Entry:
-    told = {"code": code, "name": name, "meaning": meaning, "remedy": remedy}
+class _Words(dict[str, str]):
+    """What texts may speak of; of what is not known they say what it would be."""
+
+    def __missing__(self, key: str) -> str:
+        return key.upper()
+
+
+def _filled(
+    entry: Entry, code: str, name: str, meaning: str, remedy: str, words: tuple[tuple[str, str], ...] = ()
+) -> Entry:
+    told = _Words({"code": code, "name": name, "meaning": meaning, "remedy": remedy}, **dict(words))
     texts = (" ".join(text.format_map(told).split()) for text in (entry.title, entry.cause, entry.remedy))
     title, cause, remedy = (text.replace(" :", ":") for text in texts)
     return replace(entry, title=title, cause=cause, remedy=remedy)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import BinaryIO, cast, get_args
 
 from provision import __version__, clock
 from provision.diagnose import items
@@ -25,7 +25,7 @@ from provision.diagnose.opening import open_evidence
 from provision.errors import ProvisionError, UsageError
 from provision.inventory.model import Host
 from provision.node import Cluster, Node
-from provision.secrets import redact, redact_bytes
+from provision.secrets import redact, redact_bytes, redact_data
 
 MOST_FILES = 20_000
 """Files of a node, at most."""
@@ -48,7 +48,8 @@ class Options:
     """``max_file`` and ``max_node`` in bytes: of a longer file its end is kept. ``timeout``: seconds for a node.
     ``since``: as ``docker logs --since`` takes it. ``without``: parts (``items.PARTS``) that are left out.
     ``run``: a run directory whose record goes along. ``texts``: further files of the archive. ``afresh``: forget what
-    an earlier call had. ``resumable``: keep the partial folder where nodes are missing."""
+    an earlier call had. ``resumable``: keep the partial folder where nodes are missing. ``tools``: seconds that npu-smi
+    and hccn_tool may take, half of ``timeout`` where 0; ``brief``: see ``items.Caps``."""
 
     max_file: int = 64_000_000
     max_node: int = 512_000_000
@@ -59,6 +60,8 @@ class Options:
     texts: Mapping[str, str] = field(default_factory=dict)
     afresh: bool = False
     resumable: bool = True
+    tools: int = 0
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,8 @@ def collect(
     except OSError as failure:
         hint = f"what has come is kept in {partial.path}: make room, then call again to go on"
         raise UsageError(f"{to}: {failure.strerror or failure}", hint=hint) from failure
+    finally:
+        partial.close()
 
 
 def _collected(
@@ -130,6 +135,7 @@ def _collected(
     finish: Finish,
 ) -> Collected:
     manifest = manifest_of(cluster, hosts, error=redact(error), command=redact(command))
+    manifest = cast("Manifest", redact_data(manifest))  # command lines of servers, too
     nodes = {entry.name: entry for entry in _entries(manifest, cluster, hosts)}
     before = {name: partial.record(name) for name in nodes}
     resumed = tuple(name for name, record in before.items() if record is not None and record.complete)
@@ -199,7 +205,8 @@ def kept(
 
 def _fetch(node: Node, folder: str, partial: Partial, options: Options, progress: Callable[[Progress], None]) -> None:
     """Take what a node sends, until its end or the end of its time; then write down what has come."""
-    caps = items.Caps(options.max_file, options.max_node, int(options.timeout / 2))
+    tools = options.tools or int(options.timeout / 2)
+    caps = items.Caps(options.max_file, options.max_node, tools, options.brief)
     script = items.script(node.settings, caps, since=options.since, without=options.without)
     partial.clear(folder)
     partial.clear(f"launch/{folder_of(node.name)}")

@@ -26,6 +26,9 @@ _BEFORE = 6
 _EARLIEST = 12
 """Errors of processes that are shown where the cause is unknown."""
 
+_ALIKE_SECONDS = 10.0
+"""Within which the same error elsewhere is no consequence: ranks do the same things at the same time."""
+
 _NODE_SECONDS = 600.0
 """How long before a process's end a fault of its node may explain it."""
 
@@ -39,11 +42,13 @@ def examine(evidence: Evidence) -> Diagnosis:
     failed = [party for party in case.parties if party.own] or _node_alone(case)
     if not failed:
         return _without_a_word(case)
+    if told := _told_to_end(case, failed):
+        return _led(case, told)
     if at_fault := _at_fault(case, failed):
         return _found(case, at_fault)
     if led := follow.suspect(evidence, case.parties):
         return _led(case, led)
-    return _found(case, _earliest(case, failed))
+    return _found(case, _where_it_ran(case, _earliest(case, failed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,24 @@ class _Case:
 
 
 def _case(evidence: Evidence) -> _Case:
-    heard = tuple(listen(log, frame) for log, frame in zip(evidence.logs, timeline.frames(evidence), strict=True))
+    served, frames = evidence.manifest.served_name, timeline.frames(evidence)
+    heard = tuple(listen(log, frame, served) for log, frame in zip(evidence.logs, frames, strict=True))
     faults = tuple(one for h in heard if h.log.source in OF_NODES and not h.log.process for one in h.seen)
     return _Case(evidence, heard, tuple(parties(evidence, heard)), faults)
 
 
 # ---- who was first
+
+
+def _told_to_end(case: _Case, failed: Sequence[Party]) -> Suspect | None:
+    """The first that shut down in good order, where none of those that ended has any error."""
+    if any(p.own is None or p.own.kind not in (Kind.ENDED, Kind.STOPPED) or p.stopped is None for p in failed):
+        return None
+    first, *others = sorted(failed, key=lambda p: p.stopped or 0.0)
+    at = _clock(first.stopped or 0.0, 0.0)
+    more = f", and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
+    why = f"was shut down in good order at {at}{more}; nothing failed before"
+    return Suspect(first, why, (first.stop,) if first.stop else (), named=True, stopped=True)
 
 
 def _node_alone(case: _Case) -> list[Party]:
@@ -109,6 +126,19 @@ def _weakest(failed: Sequence[Party]) -> list[Party]:
     return ended or pool
 
 
+def _where_it_ran(case: _Case, party: Party) -> Party:
+    """The process whose line another one prints: Ray's driver prints what its workers on all nodes say."""
+    told = _RAY.search(party.own.line.raw) if party.own and party.own.line else None
+    node = next((n for n in case.evidence.manifest.nodes if told and n.address == told[1]), None)
+    if node is None or node.name == party.node:
+        return party
+    there = next((p for p in case.parties if p.node == node.name and party.with_(p)), None)
+    return replace(there, own=party.own, support=party.support) if there else replace(party, node=node.name, name="")
+
+
+_RAY = re.compile(r"\(\w+ pid=\d+, ip=([\d.]+)\)")
+
+
 def _when(party: Party) -> float:
     return party.own.when if party.own else float("inf")
 
@@ -124,7 +154,7 @@ def _explained_by_node(case: _Case, party: Party) -> Party:
     own = party.own
     if own is None or own.kind is Kind.KNOWN or own.at is None:
         return party
-    near = [fault for fault in _faults_before(case, own.at) if fault.log.node == party.node]
+    near = [fault for fault in _faults_before(case, own.at) if _met(party, fault)]
     return replace(party, own=near[-1], support=(own, *party.support)) if near else party
 
 
@@ -133,7 +163,7 @@ def _at_fault(case: _Case, failed: Sequence[Party]) -> Party | None:
     start = min(map(_when, failed))
     if any(p.own and strong(p.own) for p in failed) or not isfinite(start):
         return None
-    here = ((p, fault) for fault in _faults_before(case, start) for p in case.parties if p.node == fault.log.node)
+    here = ((p, fault) for fault in _faults_before(case, start) for p in case.parties if _met(p, fault))
     party, fault = next(here, (None, None))
     return replace(party, own=fault, support=(party.own,) if party.own else ()) if party else None
 
@@ -142,6 +172,13 @@ def _faults_before(case: _Case, end: float) -> list[Seen]:
     """What nodes' logs say shortly before; whom the kernel killed for lack of memory is known of each process."""
     near = [fault for fault in case.faults if fault.at is not None and _just_before(fault.at, end)]
     return [f for f in near if f.line and f.entry and f.entry.fatal and not OOM.search(f.line.raw)]
+
+
+def _met(party: Party, fault: Seen) -> bool:
+    """Whether a process was there when its node had a fault: what came before its start is another story."""
+    started = party.entry.started if party.entry else None
+    early = started is not None and fault.at is not None and fault.at < started - TOGETHER
+    return party.node == fault.log.node and not early
 
 
 def _just_before(fault: float, end: float) -> bool:
@@ -170,7 +207,7 @@ def _found(case: _Case, party: Party) -> Diagnosis:
         node=party.node,
         process=party.name,
         scope=entry.scope if entry else "",
-        explanation=explanation,
+        explanation=explanation + _other_master(case, party),
         remedy=remedy,
         runbook=entry.runbook if entry else "",
         evidence=entry.evidence if entry else (),
@@ -184,20 +221,36 @@ def _found(case: _Case, party: Party) -> Diagnosis:
     return _with_the_odd(case, made, zone)
 
 
+def _other_master(case: _Case, party: Party) -> str:
+    """That a process was given another address to meet at than the others, by what each says itself."""
+    if party.own is None or party.own.entry is None or party.own.entry.id != "master-unreachable":
+        return ""
+    mates = [p for p in case.parties if party.with_(p)]
+    said = {p.place: found[1] for p in mates for h in p.printed if (found := _MEETS.search(h.log.text))}
+    own = said.get(party.place)
+    other = next((place for place, at in said.items() if own and at != own), None)
+    return f" {party.place} was told to meet at {own}, {other} at {said[other]}." if other else ""
+
+
+_MEETS = re.compile(r"distributed_init_method=tcp://(?!127\.)([^\s,:'\"]+)")
+"""Where torch's ranks meet; engines of a data-parallel group differ in the port."""
+
+
 def _led(case: _Case, led: Suspect) -> Diagnosis:
     """Nobody has an error of its own, but those that complain lead to one process."""
     party, first = led.party, led.by[0] if led.by else None
-    entry = first.entry if first else None
+    entry = first.entry if first and not led.stopped else None
     zone = case.zone_of(first)
     stand_in = first or Seen(Kind.COMPLAINT, case.evidence.logs[0])
     chain = _chain(case, party, stand_in, zone)
-    explanation, remedy = (entry.cause, entry.remedy) if entry else (_WAITED_FOR, _READ_LOG)
+    otherwise = _TOLD_TO_END if led.stopped else (_WAITED_FOR, _READ_LOG)
+    explanation, remedy = (entry.cause, entry.remedy) if entry else otherwise
     sentence = f"{party.place} {led.why}" + _waiting(case, led, zone)
     made = Diagnosis(
         failed=True,
-        known=entry is not None,
+        known=entry is not None or led.stopped,
         sentence=sentence,
-        title=entry.title if entry else led.why,
+        title=entry.title if entry else f"it {led.why}" if led.stopped else led.why,
         id=entry.id if entry else "",
         node=party.node,
         process=party.name,
@@ -217,14 +270,18 @@ def _led(case: _Case, led: Suspect) -> Diagnosis:
 
 def _waiting(case: _Case, led: Suspect, zone: float) -> str:
     one = led.by[0] if led.by else None
-    if one is None or one.line is None:
+    if one is None or one.line is None or one.kind is Kind.STOPPED:
         return ""
     who = next((p for p in case.parties if p.own is one or one in p.seen), None)
     limit = follow.waited(one)
     since = f" from {_clock(one.at - limit, zone)} on" if limit and one.at is not None else ""
     title = explained(one, who or led.party)[0]
     at = f" at {_clock(one.at, zone)}" if one.at is not None else ""
-    return f"; {who.place if who else 'another'} waited for it{since} and failed{at}: {title}"
+    others = [p for p in case.parties if p.own and p not in (who, led.party) and led.party.with_(p)]
+    more = f" and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
+    if led.stopped:
+        return f"; {who.place if who else 'another'}{more} ended because of it{at}"
+    return f"; {who.place if who else 'another'}{more} waited for it{since} and failed{at}: {title}"
 
 
 def _sentence(case: _Case, party: Party, title: str, chain: Sequence[Step], zone: float, *, known: bool) -> str:
@@ -236,20 +293,48 @@ def _sentence(case: _Case, party: Party, title: str, chain: Sequence[Step], zone
         head = f"{party.place} failed{' first' if chain else ''}{at}: {title}"
     if own and own.log.source in OF_NODES and own.log.node:
         head += f" (in the {own.log.source} log of {own.log.node})"
-    return head + _followers(case, party, chain)
+    return head + _unseen(case, party) + _followers(case, party, chain)
+
+
+def _unseen(case: _Case, party: Party) -> str:
+    """The other end that a complaint names, where nothing of it is among the evidence."""
+    own = party.own
+    if own is None or own.line is None or own.kind not in (Kind.SYMPTOM, Kind.COMPLAINT):
+        return ""
+    known = {node.address for node in case.evidence.manifest.nodes}
+    if len(case.parties) > 1 and (not known or "" in known):  # then one of the others may be it
+        return ""
+    told = own.entry.title if own.entry else ""
+    named = [a for a in follow.addresses(own.line.text) if a not in known and a not in told]
+    return f" (it names {named[0]}, of which there is no log)" if named else ""
 
 
 def _followers(case: _Case, party: Party, chain: Sequence[Step]) -> str:
     """``; head on atlas-1 and 6 others failed because of it 2 s later``."""
-    names = {(p.node, p.name) for p in case.parties if party.with_(p)}
+    names = {(p.node, p.name): _alike(party, p) for p in case.parties if party.with_(p)}
     steps = [step for step in chain if (step.node, step.process) in names]
-    if not steps:
-        return ""
+    alike = [step for step in steps if names[step.node, step.process]]
+    after = [step for step in steps if step not in alike]
+    same = f"; the same on {_places(alike)}{_later(alike[0])}" if alike else ""
+    return same + (f"; {_places(after)} failed because of it{_later(after[0])}" if after else "")
+
+
+def _alike(first: Party, other: Party) -> bool:
+    """Whether a process met the very same error by itself: soon after, and not by losing the other."""
+    own, its = first.own, other.own
+    if not (own and its and own.line and its.line and strong(own) and its.kind is own.kind) or its is own:
+        return False
+    soon = own.at is None or its.at is None or abs(its.at - own.at) <= _ALIKE_SECONDS
+    return soon and explained(own, first)[0] == explained(its, other)[0]
+
+
+def _places(steps: Sequence[Step]) -> str:
     more = f" and {len(steps) - 1} other{'s' if len(steps) > 2 else ''}" if len(steps) > 1 else ""
-    after = steps[0].after
-    later = f" {follow.told(after)} later" if after is not None and after > 0 else ""
-    place = f"{steps[0].process} on {steps[0].node}".removesuffix(" on ")
-    return f"; {place}{more} failed because of it{later}"
+    return f"{steps[0].process} on {steps[0].node}".removesuffix(" on ") + more
+
+
+def _later(step: Step) -> str:
+    return f" {follow.told(step.after)} later" if step.after is not None and step.after > 0 else ""
 
 
 def _clock(at: float, zone: float) -> str:
@@ -289,6 +374,9 @@ def explained(seen: Seen, party: Party) -> tuple[str, str, str, Confidence]:
         return title, _UNKNOWN, _READ_LOG, "medium" if seen.kind is Kind.EXCEPTION else "low"
     if party.oom_killed:
         return _OOM_TITLE, _OOM_CAUSE, _OOM_REMEDY, "high"
+    if party.entry and party.entry.state == "created":
+        remedy = f"`docker inspect -f '{{{{.State.Error}}}}' {_container(party) or 'NAME'}` on {party.node} shows why"
+        return "its container was made, but never started", "Docker could not start it.", remedy, "medium"
     told = exit_status(status) if status is not None else None
     if told:
         remedy = told.remedy.replace("NAME", _container(party) or "NAME")
@@ -304,7 +392,7 @@ def _container(party: Party) -> str:
 def _confidence(kind: Kind) -> Confidence:
     if kind is Kind.KNOWN:
         return "high"
-    return "medium" if kind is Kind.SYMPTOM else "low"
+    return "medium" if kind in (Kind.SYMPTOM, Kind.EXIT) else "low"
 
 
 # ---- what proves it
@@ -377,7 +465,8 @@ def _without_a_word(case: _Case) -> Diagnosis:
         return _with_the_odd(case, _absent(case, absent), 0.0)
     error = case.evidence.manifest.error
     if error:
-        made = Diagnosis(failed=True, known=False, sentence=f"{error}; no log tells why", remedy=_READ_LOG)
+        sentence = f"{error}; no log tells why{_unlooked(case)}"
+        made = Diagnosis(failed=True, known=False, sentence=sentence, remedy=_READ_LOG)
         commands = _commands(None, "", "")
         return _with_the_odd(case, replace(made, explanation=_NO_TRACE, commands=commands), 0.0)
     made = Diagnosis(failed=False, known=False, sentence=_looked_at(case, absent), confidence="high")
@@ -406,11 +495,14 @@ def _looked_at(case: _Case, absent: Sequence[Party]) -> str:
         return f"none of the {len(absent)} processes runs, and nothing that failed left a trace"
     lines = sum(h.lines for h in case.heard)
     nodes = {p.node for p in case.parties if p.heard} | {h.log.node for h in case.heard}
-    missing = _missing(case)
-    unseen = f"; not looked at: {', '.join(missing)}" if missing else ""
     count = sum(1 for p in case.parties if p.heard)
     what = f"{count} process{'es' if count != 1 else ''} on {len(nodes)} node{'s' if len(nodes) != 1 else ''}"
-    return f"nothing has failed: no error that counts in {lines:,} lines of {what}{unseen}"
+    return f"nothing has failed: no error that counts in {lines:,} lines of {what}{_unlooked(case)}"
+
+
+def _unlooked(case: _Case) -> str:
+    missing = _missing(case)
+    return f"; not looked at: {', '.join(missing)}" if missing else ""
 
 
 # ---- what to do next
@@ -442,8 +534,15 @@ def _commands(entry: Entry | None, node: str, process: str) -> tuple[str, ...]:
 
 _UNKNOWN = "An error that the catalogue does not know; it is the earliest that any process shows."
 _READ_LOG = "read the log: `qnext-provision logs`; the run directory keeps it"
+_TOLD_TO_END = (
+    "Somebody or something told it to end: `down`, `docker stop`, a signal; it had no error before.",
+    "`docker events --since 1h` on the node shows what was done to it; `qnext-provision up` starts it again",
+)
 _WAITED_FOR = "The others waited for this process, or lost their connection to it."
 _NO_TRACE = "The run failed, and no log holds an error; what was waited for had not come yet, or hangs."
-_OOM_TITLE = "the kernel ended the process: the node has no memory left"
+_OOM_TITLE = "the kernel ended the process for lack of memory: of its container, or of the node"
 _OOM_CAUSE = "The container was ended by the OOM killer; the weights' page cache and pinned buffers count too."
-_OOM_REMEDY = 'free memory or run fewer servers on the node; `dmesg -T | grep -i "killed process"` shows the amounts'
+_OOM_REMEDY = (
+    "`dmesg -T | grep -iA2 oom-kill` shows whose limit it was and the amounts; raise the container's limit, or run "
+    "fewer servers on the node"
+)

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 
 from provision.diagnose.diagnosis import Evidence, Odd
 from provision.diagnose.heard import Kind, Seen
-from provision.diagnose.parties import Party, strong
+from provision.diagnose.parties import TOGETHER, Party, strong
 from provision.diagnose.timeline import shown
 
 LATE = 60.0
@@ -33,12 +33,13 @@ _SAYS = (Kind.COMPLAINT, Kind.SYMPTOM, Kind.ERROR)
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """A process without an error of its own that others wait for. ``why``: what is conspicuous, in words that follow
-    its name; ``by``: the lines that lead to it. ``named``: a line names it."""
+    its name; ``by``: the lines that lead to it. ``named``: a line names it. ``stopped``: it was told to end."""
 
     party: Party
     why: str
     by: tuple[Seen, ...] = ()
     named: bool = False
+    stopped: bool = False
 
 
 def suspect(evidence: Evidence, parties: Sequence[Party], zone: float = 0.0) -> Suspect | None:
@@ -47,6 +48,7 @@ def suspect(evidence: Evidence, parties: Sequence[Party], zone: float = 0.0) -> 
     if not failed or any(party.own and strong(party.own) for party in parties):
         return None
     looks = (
+        _shut_down(failed, parties, zone),
         _named(evidence, failed, parties),
         _not_there(evidence, failed, parties),
         _came_late(failed, parties),
@@ -61,6 +63,11 @@ def silent(evidence: Evidence, parties: Sequence[Party], zone: float = 0.0) -> t
     end = None if clear else _end(parties)
     found = ((party, _silence(party, end, zone)) for party in parties if len(parties) > 1)
     return tuple(Odd(party.node, party.name, *why) for party, why in found if why)
+
+
+def addresses(text: str) -> list[str]:
+    """The addresses of other machines that a text names."""
+    return [found for found in _ADDRESS.findall(text) if not found.startswith(("127.", "0."))]
 
 
 def _end(parties: Iterable[Party]) -> float | None:
@@ -85,6 +92,21 @@ def blame(evidence: Evidence, party: Party, other: Party) -> Seen | None:
 
 
 # ---- by what is said
+
+
+def _shut_down(failed: Sequence[Party], parties: Sequence[Party], zone: float) -> Suspect | None:
+    """Who was told to end, and did so in good order, before the others lost it."""
+    end = _end(failed)
+    stops = [
+        (stop, p) for p in parties for stop in (p.stopped,) if stop is not None and (p.own is None or not p.own.line)
+    ]
+    stop, party = min(stops, key=lambda pair: pair[0], default=(0.0, None))
+    by = next((one for one in failed if party and one is not party and one.with_(party)), None)
+    if party is None or by is None or (end is not None and stop > end + TOGETHER):
+        return None
+    why = f"was shut down in good order at {shown(stop, zone)[6:]}"
+    said = tuple(one for one in (by.own, party.stop) if one)
+    return Suspect(party, why, said, named=True, stopped=True)
 
 
 def _named(evidence: Evidence, failed: Sequence[Party], parties: Sequence[Party]) -> Suspect | None:
@@ -115,21 +137,34 @@ def _called(evidence: Evidence, one: Seen, by: Party, parties: Sequence[Party]) 
 
 
 def _by_rank(failed: Sequence[Party], parties: Sequence[Party]) -> Suspect | None:
-    servers = [p for p in parties if p.entry is None or p.entry.kind == "server"]
+    """The process whose ranks the others miss: that which most of them name."""
+    named: dict[int, tuple[Party, set[int], list[Party]]] = {}
     for party in failed:
-        roll = party.roll
-        world = max((p.roll.world for p in parties), default=0)
-        absent = roll.absent or (set(range(world)) - roll.came if roll.came and world else set()) or roll.far
-        mapped: dict[int, Party] = {}
-        for rank in sorted(absent - roll.own):
-            if (other := _with_rank(rank, world, servers)) and other is not party:
-                mapped[rank] = other
-        quiet = {rank: other for rank, other in mapped.items() if other.own is None or not other.own.entry}
-        if quiet:
-            other = next(iter(quiet.values()))
-            ranks = [rank for rank, one in quiet.items() if one is other]
-            return Suspect(other, _unjoined(other, ranks, bool(roll.absent or roll.came)), _lines_of(party), named=True)
-    return None
+        for other, rank in _missed(party, [p for p in parties if _ranked(p) and party.with_(p)]):
+            _, ranks, by = named.setdefault(other.order, (other, set(), []))
+            ranks.add(rank)
+            by.extend([party] if party not in by else [])
+    if not named:
+        return None
+    other, ranks, by = max(named.values(), key=lambda one: len(one[2]))
+    never = any(party.roll.absent or party.roll.came for party in by)
+    first = min(by, key=lambda party: party.own.when if party.own else 0.0)
+    return Suspect(other, _unjoined(other, sorted(ranks), never), _tables(first), named=True)
+
+
+def _ranked(party: Party) -> bool:
+    return party.entry is None or party.entry.kind == "server"
+
+
+def _missed(party: Party, servers: Sequence[Party]) -> list[tuple[Party, int]]:
+    """The ranks that a process did not reach, and whose they are, where these tell of no error themselves."""
+    roll = party.roll
+    world = max((p.roll.world for p in servers), default=0)
+    absent = roll.absent or (set(range(world)) - roll.came if roll.came and world else set())
+    found = [(_with_rank(rank, world, servers), rank) for rank in absent - roll.own]
+    if not absent:
+        found = [(_at_far_end(rank, world, servers), rank) for rank in roll.far - roll.near]
+    return [(p, rank) for p, rank in found if p and p is not party and (p.own is None or not p.own.entry)]
 
 
 def _with_rank(rank: int, world: int, servers: Sequence[Party]) -> Party | None:
@@ -139,12 +174,42 @@ def _with_rank(rank: int, world: int, servers: Sequence[Party]) -> Party | None:
             return party
     if not world or world % len(servers) or rank >= world:
         return None
-    share = sorted(servers, key=lambda p: (p.rank, p.order))[rank // (world // len(servers))]
+    share = _in_order(servers)[rank // (world // len(servers))]
     return share if not share.roll.own else None
+
+
+def _at_far_end(rank: int, world: int, servers: Sequence[Party]) -> Party | None:
+    """The process of a rank in LINK_ERROR_INFO. The table does not say which communicator it is about, but each process
+    that prints one shows its own rank in it: the missing one is that which is left, or whose place in order it is."""
+    ordered = _in_order(servers)
+    if not any(p.roll.near for p in ordered):
+        return _with_rank(rank, world, servers)
+    if any(rank in p.roll.near for p in ordered):
+        return next(p for p in ordered if rank in p.roll.near)
+    left = [p for p in ordered if not p.roll.near]
+    if len(left) == 1:
+        return left[0]
+    highest = max(rank, *(r for p in ordered for r in p.roll.near | p.roll.far))
+    least = highest // len(ordered) + 1
+    for share in range(least, highest + 2):
+        if all(r // share == place for place, p in enumerate(ordered) for r in p.roll.near):
+            return ordered[rank // share]
+    return None
+
+
+def _in_order(servers: Sequence[Party]) -> list[Party]:
+    return sorted(servers, key=lambda p: (p.rank, p.order))
 
 
 def _lines_of(party: Party) -> tuple[Seen, ...]:
     return (party.own,) if party.own else ()
+
+
+def _tables(party: Party) -> tuple[Seen, ...]:
+    """What a process complains of; first, where it printed a table of links, the line that the table follows."""
+    plog = (one for one in party.seen if one.line and one.log.source in ("plog", "device") and one.kind in _SAYS)
+    told = next((one for one in plog if waited(one)), None)
+    return tuple(dict.fromkeys(one for one in (told, *_lines_of(party)) if one))
 
 
 def _unjoined(party: Party, ranks: Sequence[int], never: bool) -> str:

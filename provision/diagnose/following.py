@@ -27,7 +27,10 @@ LOOK = 3.0
 """Seconds between two looks at a node's containers."""
 
 LINGER = 6.0
-"""Seconds after the last process has ended in which another may begin."""
+"""Seconds in which a process may begin where none has run."""
+
+REPLACED = 15.0
+"""Seconds after the last process has ended in which another may: `restart` and `up` stop all before they start."""
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before a lost connection is tried again."""
@@ -62,6 +65,7 @@ class Pace:
 
     look: float = LOOK
     linger: float = LINGER
+    replaced: float = REPLACED
     pauses: tuple[float, ...] = PAUSES
     tick: float = TICK
 
@@ -135,6 +139,7 @@ class _Watcher(threading.Thread):
         self.logs: dict[str, _Log] = {}
         self.lanes = 0
         self.first_look = True
+        self.ran = False
         self._node: Node | None = None
         self._offset = 0.0
         self._lost = ""
@@ -213,6 +218,7 @@ class _Watcher(threading.Thread):
     def _follow(self, found: Sequence[Container]) -> None:
         """Open what is new, tell what has ended."""
         there = {container.id: container for container in found}
+        self.ran = self.ran or any(container.state == "running" for container in found)
         for log in self.logs.values():
             self._settle(log, there.get(log.id))
         new = [c for c in found if self._is_new(c)]
@@ -411,8 +417,9 @@ def _merged(hub: _Hub, watchers: Sequence[_Watcher]) -> Iterator[list[LogLine]]:
         yield merger.ready(now, told)
         busy = heard or any(watcher.busy for watcher in watchers)
         quiet_since = None if busy else quiet_since or clock.monotonic()
+        patience = hub.pace.replaced if any(watcher.ran for watcher in watchers) else hub.pace.linger
         over = hub.part.until is not None and now > hub.part.until + hub.pace.look
-        if over or (quiet_since is not None and clock.monotonic() - quiet_since > hub.pace.linger):
+        if over or (quiet_since is not None and clock.monotonic() - quiet_since > patience):
             break
     yield merger.rest(told)
 

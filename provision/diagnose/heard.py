@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 
 from provision.diagnose.catalogue import Entry, entries, match
 from provision.diagnose.diagnosis import ProcessLog
@@ -26,7 +27,12 @@ OF_NODES = ("kernel", "journal", "driver")
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Timeout|Expired|Refused)(?:: |:?$)")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?$")
-_LOUD = re.compile(r"(?:error|fatal|panic|abort(?:ed)?)\b\s*:", re.IGNORECASE)
+_LOUD = re.compile(r"(?:error|fatal|panic|abort(?:ed)?)\b\s*:|(?:错误|失败|异常)\s*[:：]", re.IGNORECASE)
+_BANNER = "vLLM API server version"
+"""What a server says first; a log may hold several starts one after the other."""
+_BANNERS_APART = 10.0
+"""Seconds; API servers of one start say it together."""
+
 _SOON = 20
 """Lines after "Shutdown complete" in which an engine's end is no failure: its client finds it gone [domain 8.4]."""
 
@@ -71,14 +77,15 @@ class Seen:
 
 @dataclass(slots=True)
 class Roll:
-    """The ranks of HCCL: which this process has, how many there are, which came and which did not; ``far``: those at
-    the other end of links that did not come up."""
+    """The ranks of HCCL: which this process has, how many there are, which came and which did not. ``far`` and ``near``
+    are those at the two ends of links that did not come up, as their communicator counts them."""
 
     own: set[int] = field(default_factory=set)
     world: int = 0
     came: set[int] = field(default_factory=set)
     absent: set[int] = field(default_factory=set)
     far: set[int] = field(default_factory=set)
+    near: set[int] = field(default_factory=set)
 
     def add(self, other: Roll) -> None:
         self.own |= other.own
@@ -86,6 +93,7 @@ class Roll:
         self.came |= other.came
         self.absent |= other.absent
         self.far |= other.far
+        self.near |= other.near
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +108,68 @@ class Heard:
     last: float | None = None
     lines: int = 0
     skipped: int = 0
+    stop: Seen | None = None
+    """With what it began to shut down in good order, without any error before; None where it did not."""
+    served: int = -1
+    """The last line that shows that it serves; -1 where none does."""
 
 
-def listen(log: ProcessLog, frame: Frame) -> Heard:
-    """Everything in a log that speaks of failure, in order."""
+def listen(log: ProcessLog, frame: Frame, served: str = "") -> Heard:
+    """Everything in a log that speaks of failure, in order. ``served``: the name that its server is to serve."""
     all_lines = log.text.splitlines()
     lines = list(parse(log.text if len(all_lines) <= LAST_LINES else "\n".join(all_lines[-LAST_LINES:])))
     roll = Roll()
-    judge = _of_node if log.source in OF_NODES else _of_process
+    refused = f"The model `{served}` does not exist" if served else ""
+    judge = _of_node if log.source in OF_NODES else partial(_of_process, refused=refused)
     seen = tuple(
         Seen(kind, log, line, entry, frame.happened(line))
         for index, kind, entry in judge(lines, roll)
         for line in (steadied(lines, index),)
     )
-    first = frame.place(lines[0]) if lines else None
+    life = _last_life(log, lines, seen)
+    seen = tuple(one for one in seen if one.line is None or one.line.number >= life)
+    first = frame.place(lines[life]) if lines else None
     last = frame.place(lines[-1]) if lines else None
-    return Heard(log, frame, seen, roll, first, last, len(lines), len(all_lines) - len(lines))
+    stop = _orderly(lines[life:], seen)
+    stopped = Seen(Kind.STOPPED, log, stop, None, frame.place(stop)) if stop else None
+    answered = next((line.number for line in reversed(lines) if _serves(line.text)), -1)
+    return Heard(log, frame, seen, roll, first, last, len(lines), len(all_lines) - len(lines), stopped, answered)
+
+
+def _serves(text: str) -> bool:
+    """Whether a server answers a question in this line; its health says little."""
+    return text.endswith('" 200 OK') and '"POST ' in text
+
+
+def _last_life(log: ProcessLog, lines: Sequence[Line], seen: Sequence[Seen]) -> int:
+    """Where the last start begins that says how it went: it came up, or failed. What came before is over."""
+    if log.source != "stdout" or log.text.count(_BANNER) < 2:
+        return 0
+    begins = [line for line in lines if _BANNER in line.raw]
+    for line in reversed([line for before, line in pairwise(begins) if _apart(before, line)]):
+        failed = any(one.line and one.line.number >= line.number and one.kind <= Kind.SYMPTOM for one in seen)
+        if failed or any("startup complete" in later.text for later in lines[line.number :]):
+            return line.number
+    return 0
+
+
+def _apart(before: Line, line: Line) -> bool:
+    return before.at is None or line.at is None or abs(line.at - before.at) >= _BANNERS_APART
+
+
+def _orderly(lines: Sequence[Line], seen: Sequence[Seen]) -> Line | None:
+    """The line with which a server begins to end because it was told to; one whose engine died ends in order, too."""
+    if not any("hutdown complete" in line.text for line in lines[-_SOON * 5 :]):
+        return None
+    begins = next((line for line in lines if _STOPS.search(line.text)), None)
+    if begins is None or any(
+        one.line and one.line.number <= begins.number and one.kind <= Kind.CONSEQUENCE for one in seen
+    ):
+        return None
+    return begins
+
+
+_STOPS = re.compile(r"[Ss]hutdown (?:initiated|complete)|[Ss]hutting down|Received SIG(?:TERM|INT)")
 
 
 def _of_node(lines: Sequence[Line], roll: Roll) -> Iterator[tuple[int, Kind, Entry | None]]:
@@ -125,7 +179,9 @@ def _of_node(lines: Sequence[Line], roll: Roll) -> Iterator[tuple[int, Kind, Ent
             yield index, Kind.KNOWN, entry
 
 
-def _of_process(lines: Sequence[Line], roll: Roll) -> Iterator[tuple[int, Kind, Entry | None]]:
+def _of_process(lines: Sequence[Line], roll: Roll, refused: str) -> Iterator[tuple[int, Kind, Entry | None]]:
+    """``refused``: what a server says that does not serve what it was started for; else such a line is a client's
+    mistake."""
     raised: set[str] = set()
     orderly = -_SOON
     for index, line in enumerate(lines):
@@ -136,9 +192,24 @@ def _of_process(lines: Sequence[Line], roll: Roll) -> Iterator[tuple[int, Kind, 
             judged = _judge_calm(line)
             orderly = index if "hutdown complete" in line.text else orderly
         else:
-            judged = _judge(line, _ends_traceback(line, raised))
+            mine = refused and refused in line.raw
+            judged = (Kind.KNOWN, _misnamed(line)) if mine else _judge(line, _ends_traceback(line, raised))
         if judged and not (judged[0] is Kind.CONSEQUENCE and index - orderly < _SOON):
             yield index, *judged
+
+
+def _misnamed(line: Line) -> Entry | None:
+    """What a client's mistake is where it is none: the server runs, and serves nobody who asks as was declared."""
+    entry = match(line.raw)
+    return entry and replace(
+        entry,
+        role="cause",
+        fatal=True,
+        scope="config",
+        title="the server does not serve the model by the name that is declared",
+        cause="It was started with another name: by hand, or from another inventory. The line tells both.",
+        remedy="`restart` starts it as declared; or set model.served_name to the name that it serves",
+    )
 
 
 def _ends_traceback(line: Line, raised: set[str]) -> bool:
@@ -190,7 +261,7 @@ def _judge_known(line: Line, entry: Entry) -> tuple[Kind, Entry | None] | None:
     return Kind.WARNED if line.level == "WARNING" else Kind.KNOWN, entry
 
 
-_BY_ROLE = {"consequence": Kind.CONSEQUENCE, "complaint": Kind.COMPLAINT, "symptom": Kind.SYMPTOM}
+_BY_ROLE = {"end": Kind.EXIT, "consequence": Kind.CONSEQUENCE, "complaint": Kind.COMPLAINT, "symptom": Kind.SYMPTOM}
 
 
 # ---- who came
@@ -200,7 +271,7 @@ _ABSENT = re.compile(
     r"(?:[Ff]ailed to connect agent|[Uu]nconnected ranks: \"?|not connected\b[^\[]*?rank_?[Ii]d)\s*\[([\d,\- ]+)\]"
 )
 _CAME = re.compile(r"connected rankinfo\[LINE \d+\]:\s*(.*)")
-_LINK = re.compile(r"\|\s*[\d.:a-fA-F]+\((\d+)\)\s*\|.*\btime ?out\b")
+_LINK = re.compile(r"\|\s*[\d.:a-fA-F]+\((\d+)\)\s*\|(?:[^|(]*\|\s*[\d.:a-fA-F]+\((\d+)\)\s*\|)?.*\btime ?out\b")
 """A row of LINK_ERROR_INFO: first the far end, then the near one."""
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
@@ -212,9 +283,12 @@ def _call(text: str, roll: Roll) -> None:
     if entry:
         roll.world = max(roll.world, int(entry[1]))
         roll.own.add(int(entry[2]))
-    for expression, ranks in ((_ABSENT, roll.absent), (_CAME, roll.came), (_LINK, roll.far)):
+    for expression, ranks in ((_ABSENT, roll.absent), (_CAME, roll.came)):
         if found := expression.search(text):
             ranks |= _ranks(found[1])
+    if link := _LINK.search(text):
+        roll.far.add(int(link[1]))
+        roll.near |= {int(link[2])} if link[2] else set()
 
 
 def _ranks(text: str) -> set[int]:

@@ -168,11 +168,13 @@ DRIVER: tuple[Tree, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Bytes of a file and of a node at most; ``tools``: seconds that npu-smi and hccn_tool may take together."""
+    """Bytes of a file and of a node at most; ``tools``: seconds that npu-smi and hccn_tool may take together.
+    ``brief``: only what is quick to have. A call of such a tool takes up to a second, and the sweep has 300."""
 
     max_file: int
     max_node: int
     tools: int
+    brief: bool = False
 
 
 def script(settings: Settings, caps: Caps, *, since: str = "", without: frozenset[str] = frozenset()) -> str:
@@ -192,9 +194,10 @@ def script(settings: Settings, caps: Caps, *, since: str = "", without: frozense
     if "driver" in wanted and npu:
         parts += ["_doing 'logs of the driver'\n", *(_tree(tree, caps, since) for tree in DRIVER)]
     if "ray" in wanted and settings.serve.topology == "ray":
-        parts.append(_folders("ray", "ray", "tmp/ray/session_latest/logs", caps, "-L"))
+        parts.append(_ray(settings, caps, since))
     if "host" in wanted:
-        parts += ["_doing 'versions, containers, network'\n", *map(_rendered, HOST), _PACKAGES]
+        parts += ["_doing 'versions, containers, network'\n", *map(_rendered, HOST)]
+        parts += [] if caps.brief else [_PACKAGES]
     if npu and ("npu" in wanted or "hccn" in wanted):
         parts.append(_tools(settings, caps, without))
     return "".join(parts) + "printf '@done\\n' | _z\n"
@@ -242,12 +245,22 @@ def _plogs(settings: Settings, caps: Caps, since: str) -> str:
         share = caps.max_node // 4
         newer = _newer(since)
         return f"_doing 'logs of CANN'\n_tree plog process_log/host '' $_max {share} {PLOG}{newer}\n"
-    return _folders("plog", "process_log", "", caps, "")
+    return _folders("plog", "process_log", "", caps, "", since)
 
 
-def _folders(kind: Kind, path: str, folder: str, caps: Caps, option: str) -> str:
-    """The same folder out of every container; of CANN's logs the place is asked for. Docker takes paths in a container
-    from its root, with a slash before them or without."""
+def _ray(settings: Settings, caps: Caps, since: str) -> str:
+    """Ray's session logs out of containers; where servers are plain processes, the host's."""
+    folder = "tmp/ray/session_latest/logs"
+    if settings.install.method == "source":
+        words = f"ray ray/host '' $_max {caps.max_node // 4}"
+        return f"_doing 'logs of Ray'\n_within '' {folder} && _tree {words} \"$_at\"{_newer(since)}\n"
+    return _folders("ray", "ray", folder, caps, "-L", since)
+
+
+def _folders(kind: Kind, path: str, folder: str, caps: Caps, option: str, since: str) -> str:
+    """The same folder out of every container; of CANN's logs the place is asked for. The newest files come, where the
+    host can reach them; what ``docker cp`` gives has the engine's order, and its beginning is kept. Docker takes paths
+    in a container from its root, with a slash before them or without."""
     where = (
         f"_where={quote(folder)}"
         if folder
@@ -258,7 +271,8 @@ def _folders(kind: Kind, path: str, folder: str, caps: Caps, option: str) -> str
     return f"""\
 _share=$(({caps.max_node // 4} / _count))
 _copied() {{ {where}
-_doing "docker cp of /$_where from $_name"
+_doing "/$_where in $_name"
+if _reach "$_id" "$_where"; then _tree {kind} "{path}/$_name" "$_name" $_max $_share "$_at"{_newer(since)}; return; fi
 _take {kind} tar "{path}/$_name" "$_name" $_share "docker cp $_name:/$_where -" _cp 180 '{option}' "$_id:$_where"
 }}
 _each _copied
@@ -275,13 +289,15 @@ _each _running
 
 def _tools(settings: Settings, caps: Caps, without: frozenset[str]) -> str:
     """One file of all: what MindCluster calls npu_info_after.txt."""
-    dies = () if "npu" in without else (*NPU_SMI, "spod-info") if settings.hardware == "atlas-800-a3" else NPU_SMI
-    reads = () if "hccn" in without else (*HCCN, "vnic") if settings.hardware == "atlas-800-a3" else HCCN
-    words = f"{caps.tools} {quote(' '.join(dies))} {quote(' '.join(reads))}"
+    super_pod = settings.hardware == "atlas-800-a3"
+    dies = "-" if caps.brief else " ".join((*NPU_SMI, "spod-info") if super_pod else NPU_SMI)
+    reads = HCCN[0] if caps.brief else " ".join((*HCCN, "vnic") if super_pod else HCCN)
+    more = " 'a short look, of all dies at once and of links alone: `logs collect` asks for everything'"
+    words = f"{caps.tools} '{'' if 'npu' in without else dies}' '{'' if 'hccn' in without else reads}'"
     told = quote("npu-smi and hccn_tool")
     return f"""\
 _doing {told}
-_take state file environment_check/npu_info_after.txt '' {8 * MB} {told} _npu_info {words}
+_take state file environment_check/npu_info_after.txt '' {8 * MB} {told} _npu_info {words}{more if caps.brief else ""}
 """
 
 

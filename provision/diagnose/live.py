@@ -19,8 +19,9 @@ from provision import __version__, clock
 from provision.accel.ascend.kernel_log import PATTERN
 from provision.diagnose.diagnosis import Evidence, ProcessLog, Source
 from provision.diagnose.manifest import FileEntry, Manifest, NodeEntry, ProcessEntry
+from provision.diagnose.versions import facts as version_facts
+from provision.diagnose.versions import versions_of
 from provision.errors import ProvisionError, RemoteError, Unreachable
-from provision.facts.base import Fact
 from provision.facts.docker import Container, Containers, ContainersValue
 from provision.facts.reading import integer
 from provision.facts.system import Clock, ClockValue
@@ -114,6 +115,7 @@ class _Seen:
     containers: ContainersValue = field(default_factory=ContainersValue)
     clock: ClockValue = field(default_factory=ClockValue)
     missing: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def offset(self) -> float | None:
@@ -137,12 +139,12 @@ class _Seen:
 def _look(node: Node) -> _Seen:
     """One exec. What a failure looked at before is looked at again: it is no longer true."""
     own = Containers(node.settings.cluster)
-    wanted: list[Fact[object]] = [own, Clock(), *launch.facts(node.settings)]
+    wanted = list(dict.fromkeys((own, Clock(), *launch.facts(node.settings), *version_facts(node.settings))))
     try:
         node.observe(wanted)
         found = node.get(own)
         silent = "" if found.reachable else f"docker does not answer: {'; '.join(found.problems) or 'no reason given'}"
-        return _Seen(found, node.get(Clock()), silent)
+        return _Seen(found, node.get(Clock()), silent, versions_of(node))
     except (Unreachable, RemoteError) as error:
         return _Seen(missing=error.message)
 
@@ -174,7 +176,7 @@ def _node_entry(
     planned = [p.address for p in plan.processes if p.node == name and p.address] if plan else []
     address = planned[0] if planned else host.connection.host if host else ""
     look = seen.get(name) or _Seen(missing=unreachable.get(name, "it was not looked at"))
-    return NodeEntry(name, index, f"worker-{index}", address, look.offset, look.zone, look.missing)
+    return NodeEntry(name, index, f"worker-{index}", address, look.offset, look.zone, look.missing, look.versions)
 
 
 def _processes(plan: LaunchPlan | None, names: Sequence[str], seen: Mapping[str, _Seen]) -> Iterator[ProcessEntry]:

@@ -116,11 +116,12 @@ def _by_manifest(files: Iterable[File], where: str) -> Evidence:
         raise UsageError(f"{where}: its manifest.json can't be read", hint=_NO_LOGS)
     manifest = Manifest.from_json(known.content.decode("utf-8", "replace"))
     entries = {entry.path: entry for entry in manifest.files}
-    logs = [
-        _manifest_log(manifest, entry, by_path[entry.path])
-        for entry in manifest.files
-        if entry.kind in _LOGS and entry.path in by_path and by_path[entry.path].content
-    ]
+    logs = []
+    for path, entry in entries.items():
+        file = by_path.get(path)
+        if entry.kind in _LOGS and file and file.content:
+            logs.append(_manifest_log(manifest, entry, file))
+            by_path[path] = replace(file, content=b"")  # its text is enough
     more = [_problem(file) for file in by_path.values() if file.problem and file.path not in entries]
     kept = [_with_problem(entry, by_path.get(entry.path)) for entry in manifest.files]
     return Evidence(replace(manifest, files=(*kept, *more)), tuple(logs))
@@ -225,7 +226,7 @@ def _walk(top: Path) -> Iterator[File]:
             return
         try:
             with Path(folder, name).open("rb") as file:
-                found = in_file(file, path, replace(LIMITS, file=min(LIMITS.file, left)))
+                found = in_file(file, path, replace(LIMITS, file=LIMITS.share(left, name)))
         except OSError as error:
             found = File(path, problem=error.strerror or str(error))
         left = max(left - len(found.content), 0)

@@ -83,6 +83,16 @@ class Party:
         return max((h.last for h in self.heard if h.last is not None), default=None)
 
     @property
+    def stopped(self) -> float | None:
+        """When it began to shut down because it was told to."""
+        return self.stop.at if self.stop else None
+
+    @property
+    def stop(self) -> Seen | None:
+        """The line that says so."""
+        return min((h.stop for h in self.heard if h.stop), key=lambda one: one.when, default=None)
+
+    @property
     def printed(self) -> tuple[Heard, ...]:
         return tuple(h for h in self.heard if h.log.source == "stdout")
 
@@ -128,7 +138,8 @@ def strong(one: Seen) -> bool:
 def _with_own(party: Party, kernel: Sequence[Heard], failed: bool) -> Party:
     killed = _killed(party, kernel)
     seen = _of_this_life(party, sorted(party.seen, key=lambda one: one.when) if len(party.heard) > 1 else party.seen)
-    if party.running and not failed and not killed and not any(_fatal(one) for one in seen):
+    alive = party.running or _went_on(party, seen)
+    if alive and not failed and not killed and not any(_fatal(one) for one in seen):
         return party
     ended = _ended(party)
     best = _reduce([*seen, *([ended] if ended else [])])
@@ -138,6 +149,14 @@ def _with_own(party: Party, kernel: Sequence[Heard], failed: bool) -> Party:
         return party
     behind = _behind(best, seen)
     return replace(party, own=behind or best, support=(best,) if behind else _also(best, seen, ended))
+
+
+def _went_on(party: Party, seen: Sequence[Seen]) -> bool:
+    """Whether a server of which only its log is known answered questions after all that its log holds of errors."""
+    known = party.exit_code is not None or (party.entry is not None and party.entry.state != "unknown")
+    last = max((one.line.number for one in seen if one.line), default=-1)
+    complains = any(one.kind is Kind.COMPLAINT for one in seen)
+    return not known and not complains and len(party.heard) == 1 and party.heard[0].served > last
 
 
 def _of_this_life(party: Party, seen: list[Seen]) -> list[Seen]:
@@ -208,7 +227,7 @@ def _killed(party: Party, kernel: Iterable[Heard]) -> Seen | None:
 
 def _lost_one(party: Party) -> bool:
     """Whether a process in the container died without a word."""
-    return any(one.entry is not None and one.entry.id == "process-died" for one in party.seen)
+    return any(one.entry and (one.entry.role == "end" or one.entry.id == "process-died") for one in party.seen)
 
 
 def _ended(party: Party) -> Seen | None:

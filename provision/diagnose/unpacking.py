@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from provision.amounts import size_text
 from provision.errors import UsageError
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz", ".zip")
@@ -25,14 +26,20 @@ _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, Valu
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes: ``file`` is kept of each, ``kept`` of all together; ``ratio`` times the archive's size, and at least
-    ``least``, is unpacked at most. ``files``: how many are read."""
+    """Bytes: ``file`` is kept of each, the end of it; ``kept`` of all together, so that the last of many files has
+    still a part: none takes more than an eighth of what is left, nor less than ``sure``. ``ratio`` times the archive's
+    size, and at least ``least``, is unpacked at most. ``files``: how many are read."""
 
-    file: int = 32 << 20
-    kept: int = 768 << 20
+    file: int = 8 << 20
+    kept: int = 192 << 20
+    sure: int = 64 << 10
     ratio: int = 250
     least: int = 256 << 20
     files: int = 20_000
+
+    def share(self, left: int, name: str = "") -> int:
+        """Bytes of the file ``name``, where ``left`` of all are left. A manifest without its beginning is none."""
+        return 64 << 20 if name.rpartition("/")[2] == "manifest.json" else min(self.file, max(left // 8, self.sure))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,8 @@ def _end(stream: BinaryIO, path: str, limits: Limits, first: bytes) -> File:
         while piece := stream.read(_PIECE):
             kept += piece
             whole += len(piece)
-            if len(kept) > 2 * limits.file + _PIECE:
-                del kept[: -limits.file]
+            if len(kept) > limits.file + 2 * _PIECE:
+                del kept[: len(kept) - limits.file]
             if whole > limits.least * 16:
                 problem = f"only its first {whole >> 20} MiB were read"
                 break
@@ -86,13 +93,13 @@ def _end(stream: BinaryIO, path: str, limits: Limits, first: bytes) -> File:
 def _bounded(path: str, kept: bytearray, whole: int, most: int, problem: str) -> File:
     if whole <= most:
         return File(path, bytes(kept), problem=problem)
-    said = f"of {whole >> 20} MiB the last {most >> 20} were read"
+    said = f"of {size_text(whole)} the last {size_text(most)} were read"
     return File(path, _from_line(bytes(kept[-most:] if most else b"")), True, problem or said)
 
 
 def _from_line(content: bytes) -> bytes:
-    """Without the line that begins before it."""
-    return content[content.find(b"\n") + 1 :]
+    """Without the line that begins before it, unless that is all."""
+    return content[content.find(b"\n") + 1 :] or content
 
 
 def in_archive(path: Path, limits: Limits, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[File]:
@@ -111,7 +118,7 @@ def in_archive(path: Path, limits: Limits, wanted: Callable[[str], bool] = lambd
                         yield File(path.name, problem=f"only the first {limits.files} entries were read")
                         return
                     if member.isreg() and wanted(member.name):
-                        file = _member(tar, member, min(limits.file, left))
+                        file = _member(tar, member, limits.share(left, member.name))
                         left = max(left - len(file.content), 0)
                         yield file
         except _TooMuch:
@@ -156,7 +163,7 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> File:
         while stream and (piece := stream.read(_PIECE)):
             kept += piece
             whole += len(piece)
-            if len(kept) > 2 * most + _PIECE:
+            if len(kept) > most + 2 * _PIECE:
                 del kept[: len(kept) - most]
     except _BROKEN as error:
         problem = f"it is broken after {whole} bytes: {error or type(error).__name__}"

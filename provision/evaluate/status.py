@@ -64,7 +64,7 @@ class ProcessStatus:
         """What it is seen to do instead of serving; empty where it serves, or is out of sight."""
         if self.serves or self.state == "unknown":
             return ""
-        wrong = "is missing" if self.state == "missing" else f"is {self.state}"
+        wrong = "has exited" if self.state == "exited" else f"is {self.state}"
         if self.state == "running":
             wrong = "is dead" if self.health == "dead" else "does not answer"
         return f"{self.process} on {self.node} {wrong}"

@@ -300,7 +300,7 @@ def _node(folder: Path, name: str) -> Node:
     if not place.is_dir():
         known = ", ".join(sorted(p.name for p in (folder / "nodes").glob("*")))
         raise UsageError(f"no rehearsal node {name} in {folder}", hint=f"nodes are: {known or 'none'}")
-    return Node(str(place))
+    return Node(str(place.absolute()))  # its programs are run with the node's root as their folder
 
 
 def _pattern(key: str) -> re.Pattern[str]:

@@ -78,11 +78,12 @@ _CUTS: tuple[tuple[str, int, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A text to be unfolded by who wants to read it. ``language`` colours it."""
+    """A text to be unfolded by who wants to read it; one that is ``open`` is seen at once. ``language`` colours it."""
 
     summary: str
     text: str
     language: str = "text"
+    open: bool = False
 
 
 def issue(evidence: Evidence, diagnosis: Diagnosis, *, anonymous: bool = False, limit: int = LIMIT) -> str:
@@ -153,7 +154,7 @@ class _Report:
             first = proof[0]
             where = " ".join(filter(None, [_where(first), first.time]))
             text = _lines_of(redact(first.excerpt or first.line), room.excerpt, room.line, first.line)
-            yield Block(f"The first cause, and the lines around it: {where}", text)
+            yield Block(f"The first cause, and the lines around it: {where}", text, open=True)
         if len(proof) > 1:
             yield Block("What else proves it", _rows(proof[1 : room.proof + 1], room))
         if self.diagnosis.earliest:
@@ -330,7 +331,8 @@ def _fenced(text: str, language: str = "text") -> str:
 
 def _folded(block: Block) -> str:
     fenced = _fenced(block.text, block.language)
-    return f"<details>\n<summary>{_html(block.summary)}</summary>\n\n{fenced}\n\n</details>"
+    tag = "details open" if block.open else "details"
+    return f"<{tag}>\n<summary>{_html(block.summary)}</summary>\n\n{fenced}\n\n</details>"
 
 
 def _words(text: str) -> str:

@@ -149,7 +149,7 @@ class Plain:
     def _shown(self, each: Shown) -> str:
         if not each.others:
             return self._one(each.line)
-        every = (each.line, *each.others)
+        every = sorted((each.line, *each.others), key=lambda line: _natural(_name(line.node, line.process)))
         nodes = fold(line.node for line in every)
         processes = fold(line.process for line in every if line.process)
         return self._one(each.line, f"{nodes}/{processes}")
@@ -181,6 +181,11 @@ class Plain:
 
 def _name(node: str, process: str) -> str:
     return f"{node}/{process}" if process else node
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """``node10`` after ``node9``."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _visible(text: str) -> str:

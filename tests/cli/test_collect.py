@@ -55,6 +55,7 @@ def test_the_account() -> None:
         (["--max-node", "12"], "'12' is not like 64M"),
         (["--without", "npu,logs"], "no part 'logs'; there are: servers, plog"),
         (["--since", "yesterday"], "'yesterday' is not like 10m"),
+        (["--since", "2026-01-31 08:00 Mars/Base"], "no time zone 'Mars/Base'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(words: list[str], told: str) -> None:
@@ -81,7 +82,7 @@ def test_a_defect_in_collecting_does_not_hide_the_failure(tmp_path: Path, monkey
 
     assert told == {}
     assert [event.text for event in two.told if isinstance(event, Note)] == [
-        "collecting what the nodes tell of it, for 120 s at most",
+        "collecting what the nodes tell of it, for 60 s at most",
         "it could not be collected: ValueError: a bug",
     ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.cli.diagnose import _last_failure
 from tests.scenarios.program import Program
 
 OOM = """\
@@ -85,6 +86,35 @@ def test_a_recorded_run(program: Program, tmp_path: Path) -> None:
     assert by["latest"].stdout.startswith("head on blade failed")
     lost = elsewhere("diagnose", "--run", "cccccc")
     assert (lost.exit, "20260131T090000Z-up-bbbbbb" in lost.stderr) == (2, True)
+
+
+def test_a_run_without_logs_says_how_it_ended(program: Program, tmp_path: Path) -> None:
+    runs = tmp_path / "state" / "runs"
+    for name, summary in (("20260131T080000Z-up-aaaaaa", "died"), ("20260131T090000Z-up-bbbbbb", "failed at 'checks'")):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "run.json").write_text(json.dumps({"command": "up", "summary": summary, "exit_code": 3}))
+    (runs / "20260131T080000Z-up-aaaaaa" / "evidence.tar.gz").touch()
+
+    answer = program.with_env(QNEXT_STATE=str(tmp_path / "state"))("diagnose", "--run", "latest")
+
+    assert answer.exit == 2
+    assert "run 20260131T090000Z-up-bbbbbb kept no server's log: failed at 'checks'" in answer.stderr
+    assert "remedy: the last one that kept logs: --run 20260131T080000Z-up-aaaaaa" in answer.stderr
+
+
+@pytest.mark.parametrize(("exit_code", "told"), [(3, True), (0, False), (130, False)])
+def test_the_last_run_is_told_where_it_failed(
+    exit_code: int, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QNEXT_STATE", str(tmp_path))
+    for name, cluster in (("20260131T080000Z-up-aaaaaa", "mine"), ("20260131T090000Z-up-bbbbbb", "other")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        record = {"command": "up", "cluster": cluster, "summary": "failed at 'checks'", "exit_code": exit_code}
+        (tmp_path / "runs" / name / "run.json").write_text(json.dumps({**record, "started": "2026-01-31T08:00:00Z"}))
+
+    said = "the last `up` of 2026-01-31T08:00:00Z failed at 'checks'"
+    assert _last_failure("mine") == (said if told else "")
+    assert _last_failure("nobody") == ""
 
 
 RUNS = ("latest", "bbbbbb", "aaaaaa", "20260131T080000Z-up-aaaaaa")

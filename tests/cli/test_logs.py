@@ -52,6 +52,7 @@ def test_a_time_without_a_zone_is_of_this_machine() -> None:
         (("--tail", "x; y"), "'x; y' is not like"),
         (("--grep", "("), "'(' is no regular expression"),
         (("--level", "loud"), "loud"),
+        (("collet",), "no command 'collet' of `logs`: there is `collect`"),
         (("--invert-match",), "--invert-match is for --grep"),
         (("--since", "10m", "--until", "20m"), "--until is not after --since"),
     ],

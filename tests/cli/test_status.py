@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from provision.cli.status import _sentence, _table, age, devices, exit_code, show
+from provision.cli.status import _drift, _sentence, _table, age, devices, exit_code, show
 from provision.evaluate.status import ClusterStatus, GroupStatus, ProcessStatus
 
 
@@ -54,7 +54,7 @@ def found(*states: str) -> ClusterStatus:
         (
             ("running", "exited"),
             1,
-            "qnext: not up as declared: rank1 on a is exited; 1 of 2 processes run; "
+            "qnext: not up as declared: rank1 on a has exited; 1 of 2 processes run; "
             "nothing is answered at http://a:8000",
         ),
         (("exited", "missing"), 1, None),
@@ -65,6 +65,19 @@ def test_what_is_said_and_the_exit_status(states: tuple[str, ...], exit_status: 
     assert exit_code(found(*states)) == exit_status
     if sentence:
         assert _sentence(found(*states)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "drift", "told"),
+    [
+        (1, ("exited with exit status 1",), "-"),
+        (1, ("exited with exit status 1", "launched as a, declared b"), "launched as a, declared b"),
+        (None, ("not started",), "not started"),
+        (None, (), "none"),
+    ],
+)
+def test_drift_does_not_repeat_the_state(exit_code: int | None, drift: tuple[str, ...], told: str) -> None:
+    assert _drift(ProcessStatus("a", "head", "exited", kind="server", exit_code=exit_code, drift=drift)) == told
 
 
 def test_what_was_not_compared_is_not_up() -> None:

@@ -64,6 +64,7 @@ def test_a_second_call_goes_on(tmp_path: Path) -> None:
     first = Partial.open(target, "evidence-a")
     first.write("worker-0/head.log", b"text")
     first.keep(NodeRecord("n1", True, (FileEntry("worker-0/head.log", "stdout", "n1", bytes=4),)))
+    first.close()
 
     second = Partial.open(target, "evidence-b")
 
@@ -73,6 +74,7 @@ def test_a_second_call_goes_on(tmp_path: Path) -> None:
     assert record.complete
     assert record.files[0].path == "worker-0/head.log"
     assert second.record("n2") is None
+    second.close()
     assert Partial.open(target, "evidence-c", afresh=True).record("n1") is None
 
 

@@ -34,8 +34,8 @@ def test_the_cause_is_found_on_another_node_than_the_end() -> None:
     error = autopsy.ended(made, process(made, "head"), ended)
 
     assert isinstance(error, LaunchFailed)
-    assert error.message.startswith("head exited with exit status 1; first cause: ")
-    assert error.message.endswith("(first on atlas-2, worker1)")
+    assert error.message.startswith("head on atlas-1 exited with exit status 1; first cause: ")
+    assert error.message.endswith("(worker1 on atlas-2)")
     assert error.node == "atlas-2"
     assert OOM in error.evidence
     assert error.hint
@@ -47,8 +47,18 @@ def test_a_cause_in_the_own_log_needs_no_place() -> None:
 
     error = autopsy.ended(made, process(made, "head"), container("head", state="exited", exit_code=1))
 
-    assert "first on" not in error.message
+    assert error.message.startswith("head exited with exit status 1; first cause: ")
+    assert " on atlas" not in error.message
     assert error.node == "atlas-1"
+
+
+def test_dockers_stamps_are_left_out() -> None:
+    made = texts(running(cluster()), head=f"2026-01-31T08:00:00.123456789Z {OOM}")
+
+    error = autopsy.ended(made, process(made, "head"), container("head", state="exited", exit_code=1))
+
+    assert f"> {OOM}" in error.evidence.splitlines()
+    assert "123456789Z" not in error.evidence
 
 
 def test_without_a_cause_the_end_of_the_log_is_shown() -> None:

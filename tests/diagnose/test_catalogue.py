@@ -59,7 +59,7 @@ def test_every_entry_has_its_lines_and_every_line_its_entry() -> None:
 
 def test_every_entry_is_complete() -> None:
     for entry in entries():
-        assert entry.role in ("cause", "symptom", "consequence", "complaint", "noise"), entry.id
+        assert entry.role in ("cause", "end", "symptom", "consequence", "complaint", "noise"), entry.id
         assert entry.scope in ("node", "device", "cluster", "config", "image", "model", "client"), entry.id
         assert all((entry.title, entry.cause, entry.remedy, entry.source)), entry.id
         assert entry.cause.endswith((".", ".)")), entry.id
@@ -200,7 +200,7 @@ def every_line() -> list[str]:
 
 def slowly(line: str, *, calm: bool) -> Entry | None:
     """What a line means by trying every entry."""
-    order = ("noise", "cause", "complaint", "symptom", "consequence")
+    order = ("noise", "cause", "end", "complaint", "symptom", "consequence")
     found = [entry for entry in entries() if (entry.quiet or not calm) and entry.signature.search(line)]
     return min(found, key=lambda entry: order.index(entry.role), default=None)
 

@@ -276,6 +276,30 @@ def test_a_disk_that_is_full_is_told_with_what_is_kept(tmp_path: Path, monkeypat
     assert "a.tar.gz.partial" in caught.value.hint
 
 
+def test_two_calls_to_one_target_do_not_meet(tmp_path: Path) -> None:
+    refused: list[UsageError] = []
+
+    def meanwhile() -> Iterator[bytes]:
+        with pytest.raises(UsageError, match="another call") as caught:
+            collect(cluster(), tmp_path / "a.tar.gz")
+        refused.append(caught.value)
+        yield frame("head.log", b"one\n") + b"@done\n"
+
+    got = collect(cluster(meanwhile), tmp_path / "a.tar.gz")
+
+    assert refused
+    assert unpacked(got)["worker-0/head.log"] == b"one\n"
+
+
+def test_a_failed_run_takes_a_short_look_at_tools() -> None:
+    own = world.settings().model_copy(update={"hardware": "atlas-800-a3"})
+
+    script = items.script(own, items.Caps(1000, 10_000, 10, brief=True))
+
+    assert "_npu_info 10 '-' 'link' 'a short look" in script
+    assert "pip list" not in script
+
+
 @pytest.mark.parametrize(
     ("since", "seconds"), [("10m", 600.0), ("1h30m", 5400.0), ("250ms", 0.25), ("", None), ("yesterday", None)]
 )

@@ -25,7 +25,8 @@ def evidence_of(case: dict[str, Any]) -> Evidence:
     processes = tuple(
         ProcessEntry(**{**process, "unit": tuple(process.get("unit", ()))}) for process in case.get("processes", ())
     )
-    manifest = Manifest(taken=case["taken"], error=case.get("error", ""), nodes=nodes, processes=processes)
+    texts = {key: case.get(key, "") for key in ("error", "served_name")}
+    manifest = Manifest(taken=case["taken"], nodes=nodes, processes=processes, **texts)
     return Evidence(manifest, tuple(ProcessLog(**log) for log in case["logs"]))
 
 

@@ -15,7 +15,7 @@ from provision.facts.system import ClockValue
 from tests.modules.world import container, settings
 
 EVERYTHING = Part()
-QUICK = Pace(look=0.02, linger=0.1, pauses=(0.01,), tick=0.01)
+QUICK = Pace(look=0.02, linger=0.1, replaced=0.1, pauses=(0.01,), tick=0.01)
 
 
 class Node:

@@ -115,6 +115,66 @@ def test_of_a_folder_the_newest_files_come_and_the_others_are_named(tmp_path: Pa
     assert [(o.path, o.whole) for o in found.left] == [("process_log/a b/old", 30)]
 
 
+def test_names_of_files_spoil_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    (folder / "a\n").mkdir(parents=True)
+    (folder / "tab\there").write_bytes(b"kept")
+    (folder / "link").symlink_to("/etc/passwd")
+    (folder / "a\n" / "x").write_bytes(b"passed over")
+    for number in range(12):
+        (folder / f"more-{number}").write_bytes(b"12345")
+
+    found, frames = heard([run(f"_tree plog p q 9 5 {folder}\n_omit plog 'a\tb' '' 0 'why\tso'\n", tmp_path)])
+
+    assert frames.done
+    assert {h.path for h, _, _ in found.files} < {"p/tab here", *(f"p/more-{n}" for n in range(12))}
+    assert sum(len(content) for _, content, _ in found.files) == 5
+    assert [o.problem for o in found.left][-2:] == ["left out: 1 older files", "why so"] or len(found.left) == 12
+    assert found.left[-1].path == "a b"
+    assert not any("passwd" in h.path or b"root:" in content for h, content, _ in found.files)
+
+
+def container(tmp_path: Path, **says: str) -> str:
+    """A docker that answers questions of ``docker inspect`` by the words in them."""
+    cases = "".join(f"*{word}*) printf '%s\\n' '{answer}' ;;\n" for word, answer in says.items())
+    tool = tmp_path / "docker"
+    tool.write_text(f'#!/bin/sh\ncase "$5" in\n{cases}esac\n')
+    tool.chmod(0o755)
+    return f"PATH={tmp_path}:$PATH\n"
+
+
+def reached(tmp_path: Path, prepare: str, path: str) -> str:
+    script = f'{prepare}if _reach 0123abcd {path}; then _doing "$_at"; else _doing none; fi\n'
+    return heard([run(script, tmp_path)])[0].said[0]
+
+
+def test_where_an_ended_container_wrote(tmp_path: Path) -> None:
+    upper, bound = tmp_path / "upper", tmp_path / "bound"
+    (upper / "root/ascend/log").mkdir(parents=True)
+    (upper / "data/session_1/logs").mkdir(parents=True)
+    (upper / "tmp").mkdir()
+    (upper / "tmp/latest").symlink_to("/data/session_1")
+    (upper / "out").symlink_to("../../../../../../etc")
+    (upper / "host").symlink_to("/etc")
+    (bound / "log").mkdir(parents=True)
+    docker = container(tmp_path, Pid="0", UpperDir=str(upper))
+    within = {path: reached(tmp_path, docker, path) for path in ("root/ascend/log", "tmp/latest/logs", "out", "host")}
+    assert within == {
+        "root/ascend/log": f"{upper}/root/ascend/log",
+        "tmp/latest/logs": f"{upper}/data/session_1/logs",
+        "out": "none",
+        "host": "none",
+    }
+    docker = container(tmp_path, Pid="0", Mounts=f"/root/ascend:{bound}", UpperDir=str(upper))
+    assert reached(tmp_path, docker, "root/ascend/log") == f"{bound}/log"
+    assert reached(tmp_path, docker, "data/session_1") == f"{upper}/data/session_1"
+
+
+@pytest.mark.parametrize("pid", ["", "<no value>", "1", "99999999"])
+def test_a_process_that_is_not_the_containers_is_not_believed(tmp_path: Path, pid: str) -> None:
+    assert reached(tmp_path, container(tmp_path, Pid=pid, UpperDir="/"), "etc") == "none"
+
+
 def test_how_a_command_ended(tmp_path: Path) -> None:
     script = "_f() { echo out; echo err >&2; echo 'why it hangs' >&3; return 7; }\n_take state file x '' 100 told _f\n"
 

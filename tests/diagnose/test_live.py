@@ -126,6 +126,9 @@ def test_processes_clocks_and_logs() -> None:
         ("atlas-1", 0.0, 19800.0, ""),
         ("atlas-2", 90.0, 19800.0, ""),
     ]
+    assert found.manifest.nodes[1].versions["vllm"] == "0.11.0", "what `report` shows of a live cluster"
+    assert found.manifest.nodes[1].versions["docker"]
+    assert "torch-npu" not in found.manifest.nodes[1].versions
     head, worker = found.manifest.processes
     assert (head.name, head.state, head.exit_code, head.unit) == ("head", "running", None, ("head", "worker1"))
     assert (worker.state, worker.exit_code, worker.oom_killed, worker.headless) == ("exited", 137, True, True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,10 +56,29 @@ def test_the_end_of_a_long_file_is_kept_and_said(tmp_path: Path) -> None:
 def test_all_files_together_have_a_limit(tmp_path: Path) -> None:
     files = [(f"{n}.log", b"x" * 99 + b"\n") for n in range(5)]
 
-    read = told(archive(tmp_path / "a.tar.gz", *files))
+    read = told(archive(tmp_path / "a.tar.gz", *files), replace(SMALL, kept=400, sure=25, file=60))
 
-    assert sum(len(content) for _, content, _ in read) <= SMALL.kept
+    assert sum(len(content) for _, content, _ in read) <= 250
+    assert read[-1][1], "the last file has its part too"
     assert read[-1][2], "what was left out is said"
+
+
+def test_a_long_manifest_is_whole(tmp_path: Path) -> None:
+    [(_, content, problem)] = told(archive(tmp_path / "a.tar.gz", ("x/manifest.json", b"{" + b" " * 999)))
+
+    assert (len(content), problem) == (1000, "")
+
+
+def test_long_logs_are_read_in_little_memory(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar.gz", *((f"x/{n}.log", b"line\n" * 4_000_000) for n in range(2)))
+
+    tracemalloc.start()
+    held = [len(content) for _, content, _ in told(path, Limits(file=1 << 20))]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held == [(1 << 20) - 1] * 2
+    assert most < 12 << 20, "the end of each, and one that is being read"
 
 
 def test_a_bomb_ends_the_reading(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def sides(*states: str) -> ClusterStatus:
         (
             ("exited", "missing", "running", "running"),
             (),
-            "no prefill group serves: prefill0 on a is exited, prefill1 on a is missing",
+            "no prefill group serves: prefill0 on a has exited, prefill1 on a is missing",
         ),
         (("unknown", "missing", "running", "running"), (), ""),
     ],
@@ -211,7 +211,7 @@ def test_of_many_that_are_to_blame_some_are_named() -> None:
     rows = [ProcessStatus("a", f"rank{n}", "exited", kind="server") for n in range(5)]
     names = tuple(row.process for row in rows)
     found = ClusterStatus("qnext", "", "", tuple(rows), groups=(GroupStatus("", "", names, False, names),))
-    assert found.outage == "rank0 on a is exited, rank1 on a is exited, rank2 on a is exited and 2 more"
+    assert found.outage == "rank0 on a has exited, rank1 on a has exited, rank2 on a has exited and 2 more"
 
 
 def test_a_group_serves_only_as_a_whole() -> None:

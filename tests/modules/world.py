@@ -11,6 +11,7 @@ from provision.facts.base import Fact
 from provision.facts.docker import Container, ContainersValue, Image, ImageValue
 from provision.facts.launch_folder import LaunchFolderValue
 from provision.facts.logs import LogTailsValue
+from provision.facts.packages import InstalledPackagesValue
 from provision.facts.router import RouterChoiceValue
 from provision.http import Response
 from provision.inventory.model import Install, Model, Serve, Settings
@@ -120,6 +121,7 @@ def _node(index: int, own: Settings) -> Node:
         "image": ImageValue(own.install.image, present=True, id=IMAGE_ID),
         "log-tails": LogTailsValue(),
         "router-choice": RouterChoiceValue(),
+        "installed-packages": InstalledPackagesValue(IMAGE_ID, IMAGE_ID, {"vllm": "0.11.0", "torch_npu": "none"}),
     }
     return Node(index, own, facts, Desk())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -274,7 +275,7 @@ def test_an_engine_that_is_silent(quick: Machine) -> None:
 def test_a_server_that_is_killed(quick: Machine) -> None:
     assert quick.serve(*TP4, name="qnext-test-head").exit == 0
     Client(quick).wait()
-    with fault(quick.folder, "node1", "container/killed", "head"):
+    with fault(Path(os.path.relpath(quick.folder)), "node1", "container/killed", "head"):
         assert quick.ended("qnext-test-head")[0] == 137
 
 

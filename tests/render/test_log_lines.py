@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from provision.diagnose.merge import LogLine
 from provision.render.log_lines import PATIENCE, Folding, Plain, json_lines
 
+PAIRS = [("n10", "head"), ("n9", "rank")]
 NAMES = [("n1", "head"), ("n2", "worker1")]
 
 
@@ -72,6 +73,11 @@ def test_the_same_line_of_many_processes_is_one() -> None:
         "n1/head    | a",
         "n[1:2]/head,worker1 | x",
     ]
+
+
+def test_nodes_and_processes_of_one_line_stand_in_one_order() -> None:
+    many = [LogLine(float(n), n, "", node, process, "x") for n, (node, process) in enumerate(PAIRS)]
+    assert Plain(PAIRS, folding=Folding()).text(many, 0.0) == "n[9:10]/rank,head | x\n"
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), max_size=40), st.integers(1, 8))

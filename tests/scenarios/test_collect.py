@@ -35,7 +35,7 @@ def test_a_failed_up_leaves_an_archive_and_collecting_goes_on_where_it_ended(a3:
     assert failed.exit == 1, failed.text
     (kept,) = program.runs.glob("2*/evidence.tar.gz")
     assert str(kept) in failed.text
-    assert f"qnext-provision diagnose {kept}" in failed.text
+    assert f"qnext-provision diagnose --run {kept.parent.name[-6:]}" in failed.text
     assert b"HCCL" in unpacked(kept)["worker-0/head.log"]
     assert "error" in json.loads(unpacked(kept)["manifest.json"])
 

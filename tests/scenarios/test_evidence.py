@@ -93,11 +93,7 @@ def inventory(practice: Practice) -> Path:
     return practice.write_inventory(serve=serve)
 
 
-HANGS = "a rank that hangs without a word"
-_UNTIL_FOLLOWED = pytest.mark.xfail(strict=False, reason="a timed-out peer's LINK_ERROR_INFO table is not followed yet")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=_UNTIL_FOLLOWED) if n == HANGS else n for n in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_who_failed_first_is_told_by_every_command(skewed: Practice, program: Program, name: str) -> None:
     case = CASES[name]
     for key, value in case.faults.items():
