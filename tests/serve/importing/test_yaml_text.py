@@ -29,7 +29,8 @@ def test_values_come_back(block: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no", "22:22", "0755", "1e3", "true", "", " a", "a: b", "#", "- a", "*a", "<<", "\x85"]
+    "text",
+    ["no", "22:22", "0755", "1e3", "true", "", " a", "a: b", "#", "- a", "*a", "<<", "\x85", "...", "... a", "---"],
 )
 def test_texts_that_yaml_would_misread(text: str) -> None:
     written = document({"a": text})
