@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -234,8 +235,8 @@ def _followed(look: Look, choice: Choice, part: Part) -> Iterator[list[LogLine]]
     from provision.diagnose.following import Watched, followed
 
     joins = {view.name: view for view in look.session.nodes}
-    there = [Watched(name, lambda view=view: view) for name, view in joins.items()]  # type: ignore[misc]
-    lost = [Watched(name, lambda name=name: look.join(name)) for name in look.session.unreachable]  # type: ignore[misc]
+    there = [Watched(name, partial(joins.__getitem__, name)) for name in joins]
+    lost = [Watched(name, partial(look.join, name)) for name in look.session.unreachable]
     return followed([*there, *lost], choice.holds, part)
 
 

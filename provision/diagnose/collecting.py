@@ -40,7 +40,7 @@ _ABSENT = "no such folder in the container"
 _NOT_FOUND = "could not find the file|no such file|could not be found|no such container:path"
 """How docker, nerdctl and podman say so."""
 
-_KINDS: tuple[str, ...] = get_args(Kind)
+_KINDS: Mapping[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,9 +338,10 @@ class NodeFiles:
         )
 
     def _entry(self, path: str, kind: str, process: str, *, whole: int = 0, problem: str = "") -> FileEntry:
-        known: Kind = kind if kind in _KINDS else "state"  # type: ignore[assignment]  # looked up in the line itself
         told = _plain(self._header.command)
-        return FileEntry(path, known, self._node, _plain(process), whole=whole, command=told, problem=problem)
+        return FileEntry(
+            path, _KINDS.get(kind, "state"), self._node, _plain(process), whole=whole, command=told, problem=problem
+        )
 
     def _add(self, entry: FileEntry) -> None:
         if len(self.files) < MOST_FILES:

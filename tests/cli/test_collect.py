@@ -67,7 +67,7 @@ def test_what_cannot_be_meant_is_refused(words: list[str], told: str) -> None:
 
 @pytest.mark.parametrize(("text", "count"), [("64M", 64_000_000), ("1.5G", 1_500_000_000), ("500 kB", 500_000)])
 def test_amounts(text: str, count: int) -> None:
-    assert collect._amount(None, None, text) == count  # type: ignore[arg-type]  # only an error needs them
+    assert collect._amount(None, None, text) == count
 
 
 def test_a_defect_in_collecting_does_not_hide_the_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_defect_in_collecting_does_not_hide_the_failure(tmp_path: Path, monkey
     monkeypatch.setattr(collect, "texts_of", lambda inventory: {})
     two = world.cluster()
 
-    told = playbook._evidence(None, tmp_path, two, [LaunchFailed("head died")])  # type: ignore[arg-type]
+    told = playbook._evidence(None, tmp_path, two, [LaunchFailed("head died")])
 
     assert told == {}
     assert [event.text for event in two.told if isinstance(event, Note)] == [
@@ -98,7 +98,7 @@ def test_what_a_failed_run_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(collect, "texts_of", lambda inventory: {})
     errors = [LaunchFailed("head died"), Unreachable("gone", node="node3")]
 
-    told = playbook._evidence(None, tmp_path, world.cluster(), errors)  # type: ignore[arg-type]
+    told = playbook._evidence(None, tmp_path, world.cluster(), errors)
 
     assert told == {
         "evidence": f"{tmp_path}/evidence.tar.gz (2.0 MB), without node3",

@@ -60,7 +60,7 @@ class Node:
 
 
 def told(*nodes: Node, part: Part = EVERYTHING, watched: list[Watched] | None = None) -> list[str]:
-    every = watched or [Watched(node.name, lambda node=node: node) for node in nodes]  # type: ignore[misc]
+    every = watched or [Watched(node.name, lambda node=node: node) for node in nodes]
     batches = followed(every, lambda container: True, part, pace=QUICK)
     return [f"{line.process}: {line.text}" for batch in batches for line in batch]
 
@@ -137,7 +137,7 @@ def test_a_node_that_answers_late_joins() -> None:
             raise refusals.pop()
         return node
 
-    lines = told(watched=[Watched("n1", lambda: other), Watched("n2", join)])  # type: ignore[arg-type,return-value]
+    lines = told(watched=[Watched("n1", lambda: other), Watched("n2", join)])
 
     assert "head: a" in lines
     assert ": out of reach, trying again: no route" in lines

@@ -91,7 +91,7 @@ def test_sources_that_all_talk_come_out_in_true_order(times: list[list[float]], 
     for order in queues:
         merger.expect(order, 1000.0)
     turns = [order for order, lines in queues.items() for _ in lines]
-    random.shuffle(turns)  # type: ignore[attr-defined]
+    random.shuffle(turns)
     for order in turns:
         merger.add(order, [queues[order].pop(0)], 1000.0)
         out += merger.ready(1000.0)

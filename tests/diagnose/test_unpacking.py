@@ -34,7 +34,7 @@ def told(path: Path, limits: Limits = SMALL) -> list[tuple[str, bytes, str]]:
 @pytest.mark.parametrize("form", ["gz", "bz2", "xz", ""])
 def test_archives_of_every_form(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.tar{'.' if form else ''}{form}"
-    with tarfile.open(path, f"w:{form}") as tar:  # type: ignore[call-overload]
+    with tarfile.open(path, f"w:{form}") as tar:
         info = tarfile.TarInfo("x/a.log")
         info.size = 3
         tar.addfile(info, io.BytesIO(b"one"))

@@ -132,7 +132,7 @@ def test_docker_that_refuses_to_start_is_explained() -> None:
 def _done(action: Run | Call, node: object) -> object:
     """An action's result, or the error that it raises."""
     try:
-        return action.do(node) if isinstance(action, Call) else Result(action.label, 0, "")  # type: ignore[arg-type]
+        return action.do(node) if isinstance(action, Call) else Result(action.label, 0, "")
     except LaunchFailed as error:
         return error
 

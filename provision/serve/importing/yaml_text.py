@@ -114,7 +114,14 @@ def _text(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    if text == "..." or not _PLAIN.match(text) or ": " in text or text.endswith(":") or "{" in text or "}" in text:
+    if (
+        text.split(" ")[0] == "..."
+        or not _PLAIN.match(text)
+        or ": " in text
+        or text.endswith(":")
+        or "{" in text
+        or "}" in text
+    ):
         return False
     node = yamlio.parse(text)
     return node.data == text and isinstance(node.data, str) and not node.ambiguous
