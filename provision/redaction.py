@@ -350,6 +350,9 @@ _OPEN = re.compile(rb"(?P<list>[\[(]\s*)?(?:SecretStr\(|[bBrRuUfF](?=[\"']))?(?P
 _NEXT = re.compile(rb"\s*,\s*(?P<quote>\\*[\"'])")
 _STOP = re.compile(rb"(\\*)([\"'\n])")
 _STRUCTURE = re.compile(rb"\s*(?:[,:}\]]|\Z)")
+_GOES_ON = re.compile(rb"\s*(?:[}\]]\s*)*(?:\Z|\n|,\s*(?:\\*[\"']|[{\[0-9tfn-]))")
+"""What follows a text's end in JSON, or in Python's way to write a list."""
+
 _HEADER = re.compile(_SCHEME.pattern + rb"[^\s\"'\\]+", re.IGNORECASE)
 _BARE = re.compile(rb"(?:[^\s\"'\\]|" + _INNER + rb")+")
 _IN_QUERY = re.compile(rb"[^\s\"'\\&#]+")
@@ -362,10 +365,10 @@ def _places(data: bytes, family: Family, named: _Named, found: re.Match[bytes]) 
     """The values that belong to a name: one, or those of a list."""
     at = found.end()
     opened = _OPEN.match(data, at)
-    if opened:
+    around = _quote_before(data, named.start) if found["is"] and b"=" in found["is"] and not found["close"] else b""
+    if opened and (found["close"] or not _closes(data, opened, around)):
         yield from _quoted(data, opened)
         return
-    around = _quote_before(data, named.start) if found["is"] and b"=" in found["is"] and not found["close"] else b""
     if around:
         end = _closing(data, at, around)
         blank = _TO_BLANK.match(data, at, end)
@@ -416,6 +419,14 @@ def _closing(data: bytes, start: int, quote: bytes) -> int:
             return stop.end() - len(quote)
         position = stop.end() + (3 if stop[2] == mark and data.startswith(b"\\''", stop.end()) else 0)
     return end
+
+
+def _closes(data: bytes, opened: re.Match[bytes], around: bytes) -> bool:
+    """Whether what looks like an opening quote ends the text around it: ``"A_TOKEN="`` or ``"A_TOKEN=R"`` in a list.
+    Which quote opened that text is known only where it stands right before the name."""
+    if around and opened["quote"][-1:] != around[-1:]:
+        return False
+    return bool(_GOES_ON.match(data, opened.end()))
 
 
 def _ends_around(data: bytes, stop: re.Match[bytes], level: int) -> bool:

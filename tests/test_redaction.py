@@ -74,6 +74,14 @@ def test_an_unfinished_quote_hides_its_line_only() -> None:
     assert shown("PASSWORD='c4nary and so on\nnext line") == f"PASSWORD='{MASK}\nnext line"
 
 
+@pytest.mark.parametrize("value", ["", "R", "b", "u"])
+def test_a_value_of_one_letter_or_none_is_no_opening_quote(value: str) -> None:
+    data = {"env": [f"HF_TOKEN={value}", "PATH=/usr/bin"], "last": [f"db_password={value}"], "n": 1}
+    clean = json.loads(shown(json.dumps(data)))
+    assert clean["env"][1] == "PATH=/usr/bin"
+    assert clean["n"] == 1
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_taken(data: bytes) -> None:
     clean = masked(data)
