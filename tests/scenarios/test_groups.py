@@ -223,7 +223,7 @@ def test_a_dead_replica_is_started_again_alone(cpu: Practice, program: Program) 
 
 
 def test_a_start_is_measured_and_the_next_one_compared(cpu: Practice, program: Program) -> None:
-    cpu.everywhere("vllm/start_seconds", "4")
+    cpu.everywhere("vllm/start_seconds", "8")
     shared.comes_up(program, cpu.inventory)
     assert "loading weights" in {event["phase"] for event in program.events("phase_reached")}
     (measured,) = program.events("start_measured")

@@ -229,7 +229,8 @@ class Member:
 
     def _follow(self) -> None:
         while (message := self._peer.receive()) is not None:
-            self.lost += _ranks(message)
+            if message.get("do") == "mourn":
+                self.lost += _ranks(message)
         self.lost.append(0)
 
 
