@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from provision.cli.nodes import looking
-from provision.cli.options import forks_option, json_option, limit_option, print_json
+from provision.cli.options import evidence_options, json_option, print_json
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,19 +41,7 @@ class Source:
 
 
 @click.command("diagnose", short_help="Say what failed first and what to do: of a cluster, an archive, or log files.")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "-i",
-    "--inventory",
-    "inventory_path",
-    envvar="QNEXT_INVENTORY",
-    type=click.Path(path_type=Path),
-    help="A live cluster: its inventory. Default: $QNEXT_INVENTORY.",
-)
-@limit_option
-@click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
-@forks_option
-@click.option("--run", "run", metavar="RUN", help="A recorded run: latest, its id, or its folder.")
+@evidence_options
 @json_option
 @click.option("-v", "--verbose", is_flag=True, help="All lines that prove it, whole, and the whole chain.")
 def command(

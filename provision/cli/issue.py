@@ -6,24 +6,12 @@ from pathlib import Path
 
 import click
 
-from provision.cli.options import forks_option, limit_option
+from provision.cli.options import evidence_options
 from provision.errors import UsageError
 
 
 @click.command("report", short_help="Write an issue-ready report of a failure; nothing is sent.")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "-i",
-    "--inventory",
-    "inventory_path",
-    envvar="QNEXT_INVENTORY",
-    type=click.Path(path_type=Path),
-    help="A live cluster: its inventory. Default: $QNEXT_INVENTORY.",
-)
-@limit_option
-@click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
-@forks_option
-@click.option("--run", "run", metavar="RUN", help="A recorded run: latest, its id, or its folder.")
+@evidence_options
 @click.option("--github", is_flag=True, help="As Markdown for an issue on GitHub: the default, and the only form yet.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.")
 @click.option("--anonymous", is_flag=True, help="Replace names of nodes and addresses, in logs too.")

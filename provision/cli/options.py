@@ -43,6 +43,24 @@ def node_options(command: F) -> F:
     return command
 
 
+def evidence_options(command: F) -> F:
+    """PATHS, -i, --limit, --node, --forks and --run: for what reads the evidence of a failure, wherever it is."""
+    inventory = click.option(
+        "-i",
+        "--inventory",
+        "inventory_path",
+        envvar="QNEXT_INVENTORY",
+        type=click.Path(path_type=Path),
+        help="A live cluster: its inventory. Default: $QNEXT_INVENTORY.",
+    )
+    nodes = click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
+    run = click.option("--run", "run", metavar="RUN", help="A recorded run: latest, its id, or its folder.")
+    paths = click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
+    for option in (run, forks_option, nodes, limit_option, inventory, paths):
+        command = option(command)
+    return command
+
+
 def load_hosts(inventory_path: Path, limit: str | None) -> tuple[Inventory, Sequence[Host]]:
     """The inventory and the hosts that ``--limit`` leaves; an empty one is an unset variable, and refused."""
     from provision.inventory.load import load
