@@ -398,7 +398,7 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-class _Cut:
+class _Cut(ABC):
     """What lies between the two marks of a stream's stdout, in the pieces that ``feed`` of a subclass cuts."""
 
     __slots__ = ("_begun", "_rest", "done", "groupless", "mark", "status")
@@ -411,8 +411,9 @@ class _Cut:
         self.done = False
         self.status = 0
 
+    @abstractmethod
     def feed(self, data: bytes) -> Iterator[bytes]:
-        raise NotImplementedError
+        """The pieces that are complete with ``data``."""
 
     def _ended(self, words: bytes) -> None:
         """Read what stands behind the second mark."""

@@ -53,10 +53,17 @@ def judge(found: dict[str, Any], *one_of: Expected) -> None:
 
 
 def same(found: dict[str, Any], other: dict[str, Any]) -> None:
-    """Two diagnoses of one failure agree; the clock's measured offset may move a time by a second."""
+    """Two diagnoses of one failure agree; the clock's measured offset may move a time by a second or two."""
     for key in ("failed", "known", "id", "node", "process", "title"):
         assert found[key] == other[key], (key, found["sentence"], other["sentence"])
     assert _timeless(found["sentence"]) == _timeless(other["sentence"])
+    assert all(abs(a - b) <= 2 for a, b in zip(_times(found["sentence"]), _times(other["sentence"]), strict=True))
+
+
+def _times(sentence: str) -> list[int]:
+    """Seconds of the day of each time that a sentence names."""
+    found = re.findall(r"(\d\d):(\d\d):(\d\d)", sentence)
+    return [int(hours) * 3600 + int(minutes) * 60 + int(seconds) for hours, minutes, seconds in found]
 
 
 def _timeless(sentence: str) -> str:
